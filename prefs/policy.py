@@ -1,0 +1,608 @@
+"""The policy: what was said, what it amounts to, and whether a message may be sent.
+
+Two pure functions. ``after(standing, event)`` folds one event into a standing;
+``may_send(message, standing, now)`` answers the sender's question in the order
+counsel reads it. Nothing here knows a database, a clock, a setting or HTTP, and
+nothing else in the project decides anything.
+
+All times are whole milliseconds since the epoch, UTC.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+import orjson
+
+from prefs.address import Channel
+
+Millis = int
+
+RELY_FOR: Millis = 60_000
+"""How long a decision may be relied on. Ask again for each message, not for each campaign."""
+
+START_AFTER: Millis = 120_000
+"""A START without a provider's time counts as later than a STOP heard longer ago than this.
+
+By then the provider has given up retrying the webhook, so the STOP cannot be the
+delayed copy of something said before the START.
+"""
+
+CLOCK_STEP: Millis = 1_000
+"""Providers stamp whole seconds; two stamps closer than this have no known order."""
+
+
+class BadEvent(ValueError):
+    """An event that cannot mean anything: an ``in`` to a brand, a snooze without a date."""
+
+
+class Purpose(StrEnum):
+    MARKETING = "marketing"
+    TRANSACTIONAL = "transactional"
+
+
+class Mode(StrEnum):
+    """The consent model of a topic on one channel."""
+
+    OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"
+
+
+class Kind(StrEnum):
+    """What an event says."""
+
+    OUT = "out"
+    IN = "in"
+    LIFT = "lift"
+    SNOOZE = "snooze"
+    BLOCK = "block"
+    UNBLOCK = "unblock"
+    REGISTERED = "registered"
+    PENDING = "pending"
+    RETRACT = "retract"
+
+
+class Voice(StrEnum):
+    """Whose no it is, from the easiest to take back to the hardest."""
+
+    SENDER = "sender"
+    STOP = "stop"
+    PERSON = "person"
+    ERASURE = "erasure"
+    COMPLAINT = "complaint"
+
+
+class Authority(StrEnum):
+    """In whose right an ``in``, ``lift``, ``snooze`` or ``unblock`` is said."""
+
+    IMPORT = "import"
+    SENDER = "sender"
+    START = "start"
+    OVERRIDE = "override"
+    PERSON = "person"
+    CONFIRMED = "confirmed"
+    CONFIRMED_OVER_COMPLAINT = "confirmed_over_complaint"
+    RIGHTS = "rights"
+
+
+class Block(StrEnum):
+    """A fact about an address that is not a wish."""
+
+    HARD_BOUNCE = "hard_bounce"
+    INVALID = "invalid"
+    UNREACHABLE = "unreachable"
+    REASSIGNED = "reassigned"
+    MINOR = "minor"
+    RESTRICTED = "restricted"
+    DO_NOT_CONTACT = "do_not_contact"
+
+
+class Outcome(StrEnum):
+    """What became of an event. ``duplicate`` is never stored: the event already was."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+
+
+class Verdict(StrEnum):
+    ALLOW = "allow"
+    DENY = "deny"
+    HOLD = "hold"
+
+
+class Scope(NamedTuple):
+    """What an event is about: all marketing, one brand, or one topic of a brand."""
+
+    brand: int | None = None
+    topic: int | None = None
+
+    def covers(self, other: "Scope") -> bool:
+        if self.topic is not None:
+            return self == other
+        return self.brand is None or self.brand == other.brand
+
+
+ALL = Scope()
+
+_BY_PERSON = frozenset({Voice.SENDER, Voice.PERSON, Voice.STOP})
+MAY_LIFT: Mapping[Authority, frozenset[Voice]] = {
+    Authority.IMPORT: frozenset(),
+    Authority.SENDER: frozenset({Voice.SENDER}),
+    Authority.START: frozenset({Voice.STOP}),
+    Authority.OVERRIDE: _BY_PERSON,
+    Authority.PERSON: _BY_PERSON,
+    Authority.CONFIRMED: _BY_PERSON | {Voice.ERASURE},
+    Authority.CONFIRMED_OVER_COMPLAINT: _BY_PERSON | {Voice.ERASURE, Voice.COMPLAINT},
+    Authority.RIGHTS: frozenset(),
+}
+"""Whose outs each authority may take back. A snooze is always the person's own voice."""
+
+_CONFIRMED = frozenset({Authority.CONFIRMED, Authority.CONFIRMED_OVER_COMPLAINT})
+_ENDED_BY_REGISTERING = frozenset({Block.HARD_BOUNCE, Block.INVALID, Block.UNREACHABLE})
+_ENDED_BY_CONFIRMING = _ENDED_BY_REGISTERING | {Block.REASSIGNED}
+_ENDED_BY_RIGHTS = frozenset({Block.MINOR, Block.RESTRICTED, Block.DO_NOT_CONTACT})
+_STRENGTH = {voice: rank for rank, voice in enumerate(Voice)}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that was said or happened to an address.
+
+    ``heard_at`` is our clock when it reached us; ``said_at`` is when it was said
+    as far as its author knows, on the provider's clock named by ``clock`` if there
+    is one. ``saw`` is the address's ``seq`` that the author had in front of them.
+    ``until`` ends a consent or a snooze. Raises ``BadEvent`` where the parts
+    contradict each other.
+    """
+
+    kind: Kind
+    heard_at: Millis
+    scope: Scope = ALL
+    voice: Voice | None = None
+    authority: Authority = Authority.IMPORT
+    said_at: Millis | None = None
+    clock: str = ""
+    saw: int | None = None
+    until: Millis | None = None
+    basis: str = ""
+    block: Block | None = None
+    door: str = ""
+    retracts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.scope.topic is not None and self.scope.brand is None:
+            raise BadEvent("a topic's scope names its brand too")
+        match self.kind:
+            case Kind.OUT:
+                if self.voice is None:
+                    raise BadEvent("an out needs the voice that said it")
+                if self.voice in (Voice.COMPLAINT, Voice.ERASURE) and self.scope != ALL:
+                    raise BadEvent(f"{self.voice} is always an out of all")
+            case Kind.IN:
+                if self.scope.topic is None:
+                    raise BadEvent("an in is about one topic, never a brand or all")
+                if self.authority in (Authority.START, Authority.RIGHTS):
+                    raise BadEvent(f"{self.authority} consents to nothing")
+            case Kind.SNOOZE:
+                if self.until is None:
+                    raise BadEvent("a snooze needs the date it ends")
+            case Kind.BLOCK | Kind.UNBLOCK:
+                if self.block is None:
+                    raise BadEvent(f"{self.kind} needs the name of the block")
+            case Kind.RETRACT:
+                if not self.retracts:
+                    raise BadEvent("a retract names the events it takes back")
+
+
+class Out(NamedTuple):
+    scope: Scope
+    voice: Voice
+    clock: str
+    seq: int
+    heard_at: Millis
+    said_at: Millis | None
+    door: str
+
+
+class Consent(NamedTuple):
+    """An ``in`` that was applied. It beats every out and snooze said before it, ``but_not`` some.
+
+    Those are words that an older consent was holding off and that this one's author could
+    not have lifted: otherwise an import could prolong what only the person may allow.
+    """
+
+    scope: Scope
+    seq: int
+    but_not: tuple[int, ...]
+    until: Millis | None
+    basis: str
+    heard_at: Millis
+    door: str
+
+    def lasts(self, now: Millis) -> bool:
+        return self.until is None or self.until > now
+
+    def beats(self, word: "Out | Snooze") -> bool:
+        return self.seq > word.seq and word.seq not in self.but_not
+
+
+class Snooze(NamedTuple):
+    scope: Scope
+    seq: int
+    until: Millis
+    heard_at: Millis
+    door: str
+
+
+class Blocked(NamedTuple):
+    block: Block
+    seq: int
+    heard_at: Millis
+    door: str
+
+
+class Start(NamedTuple):
+    """The latest START of a scope by one provider's clock, so that an older STOP is known late."""
+
+    scope: Scope
+    clock: str
+    said_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that an address's events amount to. ``seq`` is the number of the last one."""
+
+    seq: int = 0
+    outs: tuple[Out, ...] = ()
+    consents: tuple[Consent, ...] = ()
+    snoozes: tuple[Snooze, ...] = ()
+    blocks: tuple[Blocked, ...] = ()
+    starts: tuple[Start, ...] = ()
+
+    def pack(self) -> str:
+        """The standing as one line of JSON, the form in which it is stored."""
+        return orjson.dumps(
+            [1, self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts]
+        ).decode()
+
+    @classmethod
+    def unpack(cls, text: str | bytes) -> "Standing":
+        """The reader of every form ever stored. Raises ValueError on any other."""
+        version, seq, outs, consents, snoozes, blocks, starts = orjson.loads(text)
+        if version != 1:
+            raise ValueError("a standing of a version this release cannot read")
+        return cls(
+            seq,
+            tuple([Out(Scope(*o[0]), Voice(o[1]), *o[2:]) for o in outs]),
+            tuple([Consent(Scope(*c[0]), c[1], tuple(c[2]), *c[3:]) for c in consents]),
+            tuple([Snooze(Scope(*s[0]), *s[1:]) for s in snoozes]),
+            tuple([Blocked(Block(b[0]), *b[1:]) for b in blocks]),
+            tuple([Start(Scope(*s[0]), *s[1:]) for s in starts]),
+        )
+
+
+NOTHING = Standing()
+"""The standing of an address that nobody has said anything about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a message is about. ``offered`` gives the consent model per channel it goes out on."""
+
+    scope: Scope
+    slug: str
+    title: str
+    description: str
+    purpose: Purpose
+    offered: Mapping[Channel, Mode]
+
+
+class Message(NamedTuple):
+    """What a sender is about to send. ``topic`` is None where the tenant has no such topic."""
+
+    topic: Topic | None
+    channel: Channel
+
+
+class Ground(NamedTuple):
+    """The event a decision rests on."""
+
+    seq: int
+    what: str
+    scope: Scope
+    voice: str
+    when: Millis
+    door: str
+
+
+class Decision(NamedTuple):
+    """``allow``, ``deny`` or ``hold``, why, and until when that may be relied on."""
+
+    verdict: Verdict
+    reason: str
+    ground: Ground | None
+    notes: tuple[str, ...]
+    valid_until: Millis
+
+
+OUT_REASONS: Mapping[Voice, str] = {
+    Voice.COMPLAINT: "complained",
+    Voice.ERASURE: "erased",
+    Voice.PERSON: "opted_out",
+    Voice.STOP: "replied_stop",
+    Voice.SENDER: "sender_opted_out",
+}
+
+REASONS: Mapping[str, str] = {
+    "transactional": "Transactional messages always pass.",
+    "no_objection": "Nobody has said no, and this topic may be sent until someone does.",
+    "consent": "There is consent to this topic on this channel.",
+    "unknown_topic": "There is no such topic, so nobody can have agreed to it. Create it first.",
+    "not_offered": "This topic is not offered on this channel. Configure it first.",
+    "hard_bounce": "Mail to this address bounced for good.",
+    "invalid": "This address does not exist.",
+    "unreachable": "This address cannot be reached.",
+    "reassigned": "This address belongs to somebody else now.",
+    "minor": "This address belongs to a minor.",
+    "restricted": "Processing of this person's data is restricted.",
+    "do_not_contact": "This person is on the do-not-contact list.",
+    "complained": "The person reported a message as spam.",
+    "erased": "The person had their data erased.",
+    "opted_out": "The person opted out.",
+    "replied_stop": "The person replied STOP.",
+    "sender_opted_out": "The sender took this address off.",
+    "no_consent": "This topic needs consent on this channel and there is none.",
+    "consent_expired": "The consent to this topic has expired.",
+    "snoozed": "The person asked for a pause.",
+    "state_unknown": "What this person said cannot be known right now. Keep the message, ask again.",
+    "bad_address": "This is not an address. Correct it.",
+    "bad_item": "This item cannot be read. Correct it.",
+}
+"""Every reason a decision can have, in one sentence each."""
+
+
+def may_send(message: Message, standing: Standing, now: Millis) -> Decision:
+    """Whether ``message`` may be sent to the address with this ``standing`` at ``now``."""
+    topic = message.topic
+    if topic is not None and topic.purpose is Purpose.TRANSACTIONAL:
+        return _decide(Verdict.ALLOW, "transactional", None, message, standing, now)
+    if topic is None:
+        return _decide(Verdict.HOLD, "unknown_topic", None, message, standing, now)
+    mode = topic.offered.get(message.channel)
+    if mode is None:
+        return _decide(Verdict.HOLD, "not_offered", None, message, standing, now)
+    if standing.blocks:
+        b = max(standing.blocks, key=lambda b: (list(Block).index(b.block), b.seq))
+        return _deny(b.block, _ground(b, Kind.BLOCK, ALL, ""), message, standing, now)
+    consents = [c for c in standing.consents if c.scope == topic.scope]
+    lasting = [c for c in consents if c.lasts(now)]
+    if outs := _in_force(standing.outs, topic.scope, lasting):
+        o = max(outs, key=lambda o: (_STRENGTH[o.voice], o.seq))
+        ground = _ground(o, Kind.OUT, o.scope, o.voice)
+        return _deny(OUT_REASONS[o.voice], ground, message, standing, now)
+    if mode is Mode.OPT_IN and not lasting:
+        if not consents:
+            return _deny("no_consent", None, message, standing, now)
+        c = max(consents, key=lambda c: (c.until or 0, c.seq))
+        ground = _ground(c, Kind.IN, c.scope, "")
+        return _deny("consent_expired", ground, message, standing, now)
+    snoozes = [s for s in standing.snoozes if s.until > now]
+    if snoozes := _in_force(snoozes, topic.scope, lasting):
+        s = max(snoozes, key=lambda s: s.until)
+        return _deny("snoozed", _ground(s, Kind.SNOOZE, s.scope, ""), message, standing, now)
+    if lasting:
+        c = max(lasting, key=lambda c: (c.until is None, c.until or 0, c.seq))
+        ground = _ground(c, Kind.IN, c.scope, "")
+        return _decide(Verdict.ALLOW, "consent", ground, message, standing, now)
+    return _decide(Verdict.ALLOW, "no_objection", None, message, standing, now)
+
+
+def hold(reason: str, now: Millis) -> Decision:
+    """The answer where no standing could be read: keep the message and ask again."""
+    return Decision(Verdict.HOLD, reason, None, (), now)
+
+
+def _deny(
+    reason: str, ground: Ground | None, message: Message, standing: Standing, now: Millis
+) -> Decision:
+    return _decide(Verdict.DENY, reason, ground, message, standing, now)
+
+
+def _decide(
+    verdict: Verdict,
+    reason: str,
+    ground: Ground | None,
+    message: Message,
+    standing: Standing,
+    now: Millis,
+) -> Decision:
+    if standing is NOTHING:
+        return Decision(verdict, reason, ground, (), now + RELY_FOR)
+    notes: list[str] = [b.block.value for b in standing.blocks]
+    if any(o.voice is Voice.STOP for o in standing.outs):
+        # The carrier or Twilio refuses the message (21610) until the person sends
+        # START, whatever they switched on elsewhere.
+        notes += ["replied_stop", "carrier_will_block"]
+    turns = [c.until for c in standing.consents if c.until is not None]
+    turns += [s.until for s in standing.snoozes]
+    until = min([t for t in turns if t > now], default=now + RELY_FOR)
+    return Decision(verdict, reason, ground, tuple(notes), min(until, now + RELY_FOR))
+
+
+def _ground(word: Out | Consent | Snooze | Blocked, what: str, scope: Scope, voice: str) -> Ground:
+    when = word.said_at if isinstance(word, Out) and word.said_at is not None else word.heard_at
+    return Ground(word.seq, what, scope, voice, when, word.door)
+
+
+def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
+    """The standing once ``event`` has been heard, and what became of the event.
+
+    Events are folded in the order of commit. Every one of them takes a ``seq``,
+    whatever its outcome.
+    """
+    now = replace(standing, seq=standing.seq + 1)
+    match event.kind:
+        case Kind.OUT:
+            return _out(now, event)
+        case Kind.IN:
+            return _in(now, event)
+        case Kind.LIFT:
+            return _lift(now, event)
+        case Kind.SNOOZE:
+            return _snooze(now, event)
+        case Kind.BLOCK:
+            return _block(now, event)
+        case Kind.UNBLOCK:
+            if event.authority is Authority.RIGHTS and event.block in _ENDED_BY_RIGHTS:
+                return _without_blocks(now, frozenset({event.block})), Outcome.APPLIED
+            return now, Outcome.REFUSED
+        case Kind.REGISTERED:
+            return _without_blocks(now, _ENDED_BY_REGISTERING), Outcome.APPLIED
+        case Kind.PENDING | Kind.RETRACT:
+            # Asking is not an answer; and a retract speaks through `fold`.
+            return now, Outcome.APPLIED
+
+
+def fold(events: Iterable[Event]) -> tuple[Standing, list[Outcome]]:
+    """The standing that a whole history amounts to, without what was retracted."""
+    history = list(events)
+    gone = {seq for event in history for seq in event.retracts}
+    standing, outcomes = NOTHING, []
+    for seq, event in enumerate(history, start=1):
+        if seq in gone:
+            standing = replace(standing, seq=seq)
+            outcomes.append(Outcome.REFUSED)
+        else:
+            standing, outcome = after(standing, event)
+            outcomes.append(outcome)
+    return standing, outcomes
+
+
+def _out(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    assert event.voice is not None
+    clock = event.clock if event.said_at is not None else ""
+    if event.voice is Voice.STOP and clock and event.said_at is not None:
+        for start in now.starts:
+            if start.clock == clock and start.scope.covers(event.scope):
+                if start.said_at - event.said_at >= CLOCK_STEP:
+                    return now, Outcome.LATE
+    key = (event.scope, event.voice, clock)
+    same = [o for o in now.outs if (o.scope, o.voice, o.clock) == key]
+    out = Out(
+        *key,
+        seq=now.seq,
+        heard_at=max([event.heard_at, *(o.heard_at for o in same)]),
+        said_at=max((t for t in [event.said_at, *(o.said_at for o in same)] if t is not None), default=None),
+        door=event.door,
+    )
+    kept = tuple([o for o in now.outs if o not in same])
+    return replace(now, outs=(*kept, out)), Outcome.APPLIED
+
+
+def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    lasting = [c for c in now.consents if c.scope == event.scope and c.lasts(event.heard_at)]
+    if not all(_lifts(event, out) for out in _in_force(now.outs, event.scope, lasting)):
+        return now, Outcome.REFUSED
+    words = (*now.outs, *now.snoozes)
+    held = [w.seq for w in words if w.scope.covers(event.scope) and not _lifts(event, w)]
+    consent = Consent(
+        event.scope,
+        now.seq,
+        tuple(held),
+        event.until,
+        event.basis,
+        event.heard_at,
+        event.door,
+    )
+    kept = [c for c in now.consents if c.scope != event.scope or not _outdone(c, consent)]
+    if event.authority in _CONFIRMED:
+        now = _without_blocks(now, _ENDED_BY_CONFIRMING)
+    return replace(now, consents=(*kept, consent)), Outcome.APPLIED
+
+
+Word = TypeVar("Word", Out, Snooze)
+
+
+def _in_force(words: Iterable[Word], topic: Scope, lasting: list[Consent]) -> list[Word]:
+    """Those of ``words`` that cover ``topic`` and that none of its ``lasting`` consents beats."""
+    return [w for w in words if w.scope.covers(topic) and not any(c.beats(w) for c in lasting)]
+
+
+def _outdone(old: Consent, new: Consent) -> bool:
+    """Whether ``old`` can never again make a difference beside ``new``."""
+    longer = new.until is None or (old.until is not None and new.until >= old.until)
+    return longer and all(seq > old.seq or seq in old.but_not for seq in new.but_not)
+
+
+def _lift(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    if event.authority is Authority.START:
+        # "In its sender's scope and any narrower one", and of the voice `stop` alone.
+        asked = [o for o in now.outs if o.voice is Voice.STOP and event.scope.covers(o.scope)]
+        naps: list[Snooze] = []
+        now = _started(now, event)
+    else:
+        asked = [o for o in now.outs if o.scope == event.scope]
+        naps = [s for s in now.snoozes if s.scope == event.scope]
+    gone: list[Out | Snooze] = [word for word in (*asked, *naps) if _lifts(event, word)]
+    if (asked or naps) and not gone:
+        return now, Outcome.REFUSED
+    lifted = replace(
+        now,
+        outs=tuple([o for o in now.outs if o not in gone]),
+        snoozes=tuple([s for s in now.snoozes if s not in gone]),
+    )
+    return lifted, Outcome.APPLIED
+
+
+def _started(now: Standing, event: Event) -> Standing:
+    if not event.clock or event.said_at is None:
+        return now
+    key = (event.scope, event.clock)
+    same = [s for s in now.starts if (s.scope, s.clock) == key]
+    start = Start(*key, max([event.said_at, *(s.said_at for s in same)]))
+    return replace(now, starts=(*(s for s in now.starts if s not in same), start))
+
+
+def _lifts(event: Event, word: Out | Snooze) -> bool:
+    """Whether the author of ``event`` may take ``word`` back and spoke later than it."""
+    voice = word.voice if isinstance(word, Out) else Voice.PERSON
+    if voice not in MAY_LIFT[event.authority]:
+        return False
+    if isinstance(word, Out) and word.clock and word.clock == event.clock:
+        if event.said_at is not None and word.said_at is not None:
+            return event.said_at - word.said_at >= CLOCK_STEP
+    if event.authority is Authority.START:
+        return event.heard_at - word.heard_at > START_AFTER
+    if event.saw is not None and word.seq <= event.saw:
+        return True
+    if event.authority is not Authority.OVERRIDE or event.said_at is None:
+        return False
+    return word.heard_at < event.said_at <= event.heard_at
+
+
+def _snooze(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    assert event.until is not None
+    until = event.until
+    for s in now.snoozes:
+        if s.scope == event.scope and not _lifts(event, s):
+            until = max(until, s.until)
+    kept = [s for s in now.snoozes if s.scope != event.scope]
+    snooze = Snooze(event.scope, now.seq, until, event.heard_at, event.door)
+    return replace(now, snoozes=(*kept, snooze)), Outcome.APPLIED
+
+
+def _block(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    assert event.block is not None
+    kept = _without_blocks(now, frozenset({event.block}))
+    blocked = Blocked(event.block, now.seq, event.heard_at, event.door)
+    # A number or mailbox with a new owner: the old owner's yes is void, their no is not.
+    consents = () if event.block is Block.REASSIGNED else kept.consents
+    return replace(kept, blocks=(*kept.blocks, blocked), consents=consents), Outcome.APPLIED
+
+
+def _without_blocks(now: Standing, names: frozenset[Block]) -> Standing:
+    return replace(now, blocks=tuple([b for b in now.blocks if b.block not in names]))

@@ -1,0 +1,178 @@
+"""The environment, read once into one frozen object. Nobody else reads ``os.environ``."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MEGABYTE = 1_000_000
+
+
+class BadSetting(ValueError):
+    """A setting that is unclear, weak or missing. The message names it and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the installation was told.
+
+    ``digest_master`` and ``signing_keys`` never leave the process; the newest
+    signing key is the last one and signs, all of them verify.
+    """
+
+    data: Path
+    database_url: str
+    public_url: str
+    body_limit: int
+    worker_header: bool
+    digest_master: bytes = field(repr=False)
+    signing_keys: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def snapshot(self) -> Path:
+        """Where workers keep the last directory they read, for a start without a database."""
+        return self.data / "directory.json"
+
+    @property
+    def provider_tokens(self) -> Path:
+        """The file of provider tokens: one account a line, ``account token [older token]``."""
+        return self.data / "secrets" / "twilio.tokens"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> "Settings":
+        """Reads the environment and the secret files. Raises ``BadSetting``."""
+        data = data_folder(environ)
+        return cls(
+            data=data,
+            database_url=_database_url(environ, data),
+            public_url=_public_url(environ),
+            body_limit=_number(environ, "PREFS_BODY_LIMIT", 10 * MEGABYTE, low=1_000),
+            worker_header=_switch(environ, "PREFS_WORKER_HEADER"),
+            digest_master=_digest_master(environ, data),
+            signing_keys=_signing_keys(environ, data),
+        )
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("PREFS_DATA") or ROOT / "var").absolute()
+
+
+def create_secrets(data: Path) -> None:
+    """Makes the data folder and the secrets that are not there yet, for the owner alone.
+
+    Safe to call from several processes at once: the first file to be linked into
+    place is everybody's.
+    """
+    folder = data / "secrets"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for name in ("digest.key", "signing.keys"):
+        target = folder / name
+        if target.exists():
+            continue
+        draft = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, target)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    """A variable, or the contents of the file that ``NAME_FILE`` names."""
+    if path := environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{name}_FILE names a file that cannot be read") from error
+    return environ.get(name, "").strip()
+
+
+def _secret(name: str, text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError as error:
+        raise BadSetting(f"{name} must be hexadecimal digits") from error
+    if len(key) < 32 or len(set(key)) < 8:
+        raise BadSetting(f"{name} is too weak: 32 random bytes in hexadecimal (openssl rand -hex 32)")
+    return key
+
+
+def _secret_file(data: Path, name: str) -> str:
+    path = data / "secrets" / name
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise BadSetting(
+            f"{path} is missing: restore it from its escrow, or run `prefs migrate` to make "
+            "the secrets of a new installation"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} cannot be read by this user") from error
+
+
+def _digest_master(environ: Mapping[str, str], data: Path) -> bytes:
+    text = _text(environ, "PREFS_DIGEST_KEY") or _secret_file(data, "digest.key").strip()
+    return _secret("PREFS_DIGEST_KEY", text)
+
+
+def _signing_keys(environ: Mapping[str, str], data: Path) -> tuple[bytes, ...]:
+    text = _text(environ, "PREFS_SIGNING_KEYS") or _secret_file(data, "signing.keys")
+    keys = tuple(_secret("PREFS_SIGNING_KEYS", key) for key in text.replace(",", " ").split())
+    if not keys:
+        raise BadSetting("PREFS_SIGNING_KEYS holds no key")
+    if len(keys) > 255:
+        raise BadSetting("PREFS_SIGNING_KEYS holds more than 255 keys")
+    return keys
+
+
+def _database_url(environ: Mapping[str, str], data: Path) -> str:
+    url = _text(environ, "PREFS_DATABASE_URL")
+    if not url:
+        return f"sqlite:///{data / 'prefs.sqlite3'}"
+    scheme = url.split(":", 1)[0]
+    if scheme in ("postgres", "postgresql"):
+        return "postgresql+psycopg" + url.removeprefix(scheme)
+    if scheme not in ("sqlite", "postgresql+psycopg"):
+        raise BadSetting("PREFS_DATABASE_URL begins with sqlite:/// or postgresql://")
+    if scheme == "sqlite" and (":memory:" in url or url == "sqlite://"):
+        raise BadSetting("PREFS_DATABASE_URL names a file: a database in memory keeps nothing")
+    return url
+
+
+def _public_url(environ: Mapping[str, str]) -> str:
+    url = (_text(environ, "PREFS_PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    # RFC 8058 section 3.1: the URI of a one-click link is https.
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise BadSetting("PREFS_PUBLIC_URL is an https:// address (http:// for this machine alone)")
+    if not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise BadSetting("PREFS_PUBLIC_URL is scheme, host and perhaps a path, nothing more")
+    return url
+
+
+def _number(environ: Mapping[str, str], name: str, default: int, low: int) -> int:
+    text = _text(environ, name)
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or int(text) < low:
+        raise BadSetting(f"{name} is a whole number of at least {low}")
+    return int(text)
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = _text(environ, name).lower()
+    if text not in ("", "0", "1", "true", "false"):
+        raise BadSetting(f"{name} is 1 or 0")
+    return text in ("1", "true")

@@ -1,0 +1,189 @@
+"""The tables, nothing else. `prefs/migrations` creates them; a test holds the two equal."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only for a column of the type INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Raised by every change to a tenant, topic, sender or key: workers read it to know.
+    Column("revision", BigInteger, nullable=False),
+    Column("digest_sample", LargeBinary, nullable=False),
+)
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("slug", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    # Whether a confirmed double opt-in may end the person's own spam complaint.
+    Column("confirming_ends_complaint", Boolean, nullable=False, server_default=false()),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+
+def _tenant() -> "Column[int]":
+    return Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=False)
+
+
+brand = Table(
+    "brand",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("slug", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("contact", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_id", "slug"),
+)
+
+topic = Table(
+    "topic",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("brand_id", Id, ForeignKey("brand.id"), nullable=False),
+    Column("slug", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("purpose", String(16), nullable=False),
+    # {"email": "opt_out", "sms": "opt_in"}: the consent model per channel it goes out on.
+    Column("offered", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_id", "slug"),
+)
+
+sender = Table(
+    "sender",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("brand_id", Id, ForeignKey("brand.id"), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("identity", String(255), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_id", "provider", "account", "identity"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # A rotated key goes on until here, a revoked one until it was revoked.
+    Column("ends_at", BigInteger),
+)
+
+address = Table(
+    "address",
+    metadata,
+    Column("digest", LargeBinary(16), primary_key=True),
+    _tenant(),
+    Column("channel", String(16), nullable=False),
+    Column("value", Text),
+    Column("person", Text),
+    # Two persons claimed it: it shows neither the other's addresses.
+    Column("shared", Boolean, nullable=False, server_default=false()),
+    Column("erased_at", BigInteger),
+    Column("seq", BigInteger, nullable=False),
+    Column("standing", Text, nullable=False),
+    # The roll of one channel is read in this order, page by page.
+    Index("address_roll", "tenant_id", "channel", "digest"),
+    Index("address_person", "tenant_id", "person"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("position", Id, primary_key=True),
+    _tenant(),
+    # PostgreSQL's transaction number (0 on SQLite): commit order is read by it.
+    Column("xact", BigInteger, nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("brand_id", BigInteger),
+    Column("topic_id", BigInteger),
+    Column("voice", String(16)),
+    Column("authority", String(32), nullable=False),
+    Column("heard_at", BigInteger, nullable=False),
+    Column("said_at", BigInteger),
+    Column("clock", String(32), nullable=False),
+    Column("saw", BigInteger),
+    Column("until", BigInteger),
+    Column("basis", String(32), nullable=False),
+    Column("block", String(32)),
+    Column("door", String(32), nullable=False),
+    Column("retracts", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("source", String(64)),
+    Column("source_id", String(200)),
+    Column("batch_id", BigInteger),
+    Column("evidence_digest", LargeBinary(16)),
+    UniqueConstraint("tenant_id", "digest", "seq", name="event_seq"),
+    UniqueConstraint("tenant_id", "source", "source_id", name="event_source"),
+    Index("event_changes", "tenant_id", "xact", "position"),
+    sqlite_autoincrement=True,
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("digest", LargeBinary(16), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    _tenant(),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    Column("file_digest", String(64), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("counts", Text, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant_id", Id, ForeignKey("tenant.id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_digest", LargeBinary(16), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("heard_at", BigInteger, nullable=False),
+    Index("idempotency_age", "tenant_id", "heard_at"),
+)
