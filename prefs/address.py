@@ -63,13 +63,16 @@ class Address:
         """Whether the address is valid enough for a yes. It says nothing about deliverability."""
         if self.channel is Channel.EMAIL:
             try:
-                # Not "globally deliverable": example.com and .test are what people try us with.
-                validate_email(self.value, check_deliverability=False, globally_deliverable=False)
+                # A "test environment", because example.com and .test are what people try us with.
+                validate_email(self.value, check_deliverability=False, test_environment=True)
             except EmailNotValidError:
                 return False
             return "." in self.value.rpartition("@")[2]
         if self.channel is Channel.SMS:
-            return _is_possible(phonenumbers.parse(self.value))
+            try:
+                return _is_possible(phonenumbers.parse(self.value))
+            except phonenumbers.NumberParseException:  # a country code that no country has
+                return False
         return True
 
     @property
@@ -99,7 +102,7 @@ class Address:
 
 
 def digest_key(master: bytes, tenant: int) -> bytes:
-    """Return a tenant's key (32 bytes) for ``Address.digest``; no two tenants' digests can be joined.
+    """Return a tenant's key (32 bytes) for ``Address.digest``: no two tenants' can be joined.
 
     ``master`` has 16 to 64 bytes and is never rotated. Raises ``ValueError`` for other lengths.
     """
@@ -159,7 +162,8 @@ def _any_email_key(text: str) -> str:
 
 
 def _unwrapped_once(text: str) -> str:
-    text = unicodedata.normalize("NFC", _visible(text, _INVISIBLE).strip(_JOINERS))
+    # A separator left over from a list is no part of an address.
+    text = unicodedata.normalize("NFC", _visible(text, _INVISIBLE).strip(_JOINERS + ",;"))
     # A list in one field would be kept as one odd address, and every no in it lost.
     for between in _QUOTED.sub("", text).split("@")[1:-1]:
         if any(sign in between for sign in ",;>") or (" " in between and "<" not in between):

@@ -195,6 +195,8 @@ class Event:
             case Kind.RETRACT:
                 if not self.retracts:
                     raise BadEvent("a retract names the events it takes back")
+        if self.retracts and self.kind is not Kind.RETRACT:
+            raise BadEvent("only a retract takes events back")
 
 
 class Out(NamedTuple):
@@ -203,7 +205,7 @@ class Out(NamedTuple):
     clock: str
     seq: int
     heard_at: Millis
-    said_at: Millis | None
+    said_at: Millis
     door: str
 
 
@@ -265,24 +267,27 @@ class Standing:
 
     def pack(self) -> str:
         """The standing as one line of JSON, the form in which it is stored."""
-        return orjson.dumps(
-            [1, self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts]
-        ).decode()
+        form = (1, self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts)
+        # orjson refuses a NamedTuple unless told that it is a tuple.
+        return orjson.dumps(form, default=tuple).decode()
 
     @classmethod
     def unpack(cls, text: str | bytes) -> "Standing":
         """The reader of every form ever stored. Raises ValueError on any other."""
-        version, seq, outs, consents, snoozes, blocks, starts = orjson.loads(text)
-        if version != 1:
-            raise ValueError("a standing of a version this release cannot read")
-        return cls(
-            seq,
-            tuple([Out(Scope(*o[0]), Voice(o[1]), *o[2:]) for o in outs]),
-            tuple([Consent(Scope(*c[0]), c[1], tuple(c[2]), *c[3:]) for c in consents]),
-            tuple([Snooze(Scope(*s[0]), *s[1:]) for s in snoozes]),
-            tuple([Blocked(Block(b[0]), *b[1:]) for b in blocks]),
-            tuple([Start(Scope(*s[0]), *s[1:]) for s in starts]),
-        )
+        try:
+            version, seq, outs, consents, snoozes, blocks, starts = orjson.loads(text)
+            if version != 1:
+                raise ValueError("a standing of a version this release cannot read")
+            return cls(
+                seq,
+                tuple([Out(Scope(*o[0]), Voice(o[1]), *o[2:]) for o in outs]),
+                tuple([Consent(Scope(*c[0]), c[1], tuple(c[2]), *c[3:]) for c in consents]),
+                tuple([Snooze(Scope(*s[0]), *s[1:]) for s in snoozes]),
+                tuple([Blocked(Block(b[0]), *b[1:]) for b in blocks]),
+                tuple([Start(Scope(*s[0]), *s[1:]) for s in starts]),
+            )
+        except (TypeError, LookupError):
+            raise ValueError("this is not a stored standing") from None
 
 
 NOTHING = Standing()
@@ -358,7 +363,7 @@ REASONS: Mapping[str, str] = {
     "no_consent": "This topic needs consent on this channel and there is none.",
     "consent_expired": "The consent to this topic has expired.",
     "snoozed": "The person asked for a pause.",
-    "state_unknown": "What this person said cannot be known right now. Keep the message, ask again.",
+    "state_unknown": "What this person said cannot be known now. Keep the message, ask again.",
     "bad_address": "This is not an address. Correct it.",
     "bad_item": "This item cannot be read. Correct it.",
 }
@@ -434,7 +439,7 @@ def _decide(
 
 
 def _ground(word: Out | Consent | Snooze | Blocked, what: str, scope: Scope, voice: str) -> Ground:
-    when = word.said_at if isinstance(word, Out) and word.said_at is not None else word.heard_at
+    when = word.said_at if isinstance(word, Out) else word.heard_at
     return Ground(word.seq, what, scope, voice, when, word.door)
 
 
@@ -462,15 +467,20 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
             return now, Outcome.REFUSED
         case Kind.REGISTERED:
             return _without_blocks(now, _ENDED_BY_REGISTERING), Outcome.APPLIED
-        case Kind.PENDING | Kind.RETRACT:
-            # Asking is not an answer; and a retract speaks through `fold`.
+        case _:
+            # Pending: asking is not an answer. Retract: it speaks through `fold`.
             return now, Outcome.APPLIED
 
 
 def fold(events: Iterable[Event]) -> tuple[Standing, list[Outcome]]:
     """The standing that a whole history amounts to, without what was retracted."""
     history = list(events)
-    gone = {seq for event in history for seq in event.retracts}
+    gone: set[int] = set()
+    for seq in range(len(history), 0, -1):
+        # It reaches back only, or it would silence a no yet to come. One that was itself
+        # taken back takes nothing back.
+        if seq not in gone:
+            gone.update(s for s in history[seq - 1].retracts if s < seq)
     standing, outcomes = NOTHING, []
     for seq, event in enumerate(history, start=1):
         if seq in gone:
@@ -485,18 +495,18 @@ def fold(events: Iterable[Event]) -> tuple[Standing, list[Outcome]]:
 def _out(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     assert event.voice is not None
     clock = event.clock if event.said_at is not None else ""
-    if event.voice is Voice.STOP and clock and event.said_at is not None:
-        for start in now.starts:
-            if start.clock == clock and start.scope.covers(event.scope):
-                if start.said_at - event.said_at >= CLOCK_STEP:
-                    return now, Outcome.LATE
+    said_at = event.heard_at if event.said_at is None else event.said_at
+    if event.voice is Voice.STOP:
+        starts = [s for s in now.starts if s.clock == clock and s.scope.covers(event.scope)]
+        if any(start.said_at - said_at >= CLOCK_STEP for start in starts):
+            return now, Outcome.LATE
     key = (event.scope, event.voice, clock)
     same = [o for o in now.outs if (o.scope, o.voice, o.clock) == key]
     out = Out(
         *key,
         seq=now.seq,
         heard_at=max([event.heard_at, *(o.heard_at for o in same)]),
-        said_at=max((t for t in [event.said_at, *(o.said_at for o in same)] if t is not None), default=None),
+        said_at=max([said_at, *(o.said_at for o in same)]),
         door=event.door,
     )
     kept = tuple([o for o in now.outs if o not in same])
@@ -507,7 +517,7 @@ def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     lasting = [c for c in now.consents if c.scope == event.scope and c.lasts(event.heard_at)]
     if not all(_lifts(event, out) for out in _in_force(now.outs, event.scope, lasting)):
         return now, Outcome.REFUSED
-    words = (*now.outs, *now.snoozes)
+    words: list[Out | Snooze] = [*now.outs, *now.snoozes]
     held = [w.seq for w in words if w.scope.covers(event.scope) and not _lifts(event, w)]
     consent = Consent(
         event.scope,
@@ -541,14 +551,14 @@ def _outdone(old: Consent, new: Consent) -> bool:
 def _lift(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     if event.authority is Authority.START:
         # "In its sender's scope and any narrower one", and of the voice `stop` alone.
-        asked = [o for o in now.outs if o.voice is Voice.STOP and event.scope.covers(o.scope)]
-        naps: list[Snooze] = []
+        stops = [o for o in now.outs if o.voice is Voice.STOP and event.scope.covers(o.scope)]
+        asked: list[Out | Snooze] = [*stops]
         now = _started(now, event)
     else:
-        asked = [o for o in now.outs if o.scope == event.scope]
-        naps = [s for s in now.snoozes if s.scope == event.scope]
-    gone: list[Out | Snooze] = [word for word in (*asked, *naps) if _lifts(event, word)]
-    if (asked or naps) and not gone:
+        words: list[Out | Snooze] = [*now.outs, *now.snoozes]
+        asked = [word for word in words if word.scope == event.scope]
+    gone = [word for word in asked if _lifts(event, word)]
+    if asked and not gone:
         return now, Outcome.REFUSED
     lifted = replace(
         now,
@@ -572,9 +582,8 @@ def _lifts(event: Event, word: Out | Snooze) -> bool:
     voice = word.voice if isinstance(word, Out) else Voice.PERSON
     if voice not in MAY_LIFT[event.authority]:
         return False
-    if isinstance(word, Out) and word.clock and word.clock == event.clock:
-        if event.said_at is not None and word.said_at is not None:
-            return event.said_at - word.said_at >= CLOCK_STEP
+    if isinstance(word, Out) and event.said_at is not None and word.clock == event.clock != "":
+        return event.said_at - word.said_at >= CLOCK_STEP
     if event.authority is Authority.START:
         return event.heard_at - word.heard_at > START_AFTER
     if event.saw is not None and word.seq <= event.saw:

@@ -37,10 +37,17 @@ class Settings:
         """Where workers keep the last directory they read, for a start without a database."""
         return self.data / "directory.json"
 
-    @property
-    def provider_tokens(self) -> Path:
-        """The file of provider tokens: one account a line, ``account token [older token]``."""
-        return self.data / "secrets" / "twilio.tokens"
+    def provider_tokens(self, provider: str, account: str) -> tuple[str, ...]:
+        """The tokens with which a provider's account signs, two of them during a rotation.
+
+        Read from the file each time, so that a new token is in force at once.
+        """
+        try:
+            lines = token_file(self.data, provider).read_text(encoding="ascii").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return ()
+        found = [line.split() for line in lines]
+        return next((tuple(line[1:]) for line in found if line and line[0] == account), ())
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Settings":
@@ -59,6 +66,32 @@ class Settings:
 
 def data_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("PREFS_DATA") or ROOT / "var").absolute()
+
+
+def token_file(data: Path, provider: str) -> Path:
+    """The file of a provider's tokens: one account a line, ``account token [older token]``."""
+    return data / "secrets" / f"{provider}.tokens"
+
+
+def keep_token(data: Path, provider: str, account: str, token: str) -> None:
+    """Makes ``token`` the account's newest; the one before goes on verifying beside it."""
+    path = token_file(data, provider)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held: dict[str, list[str]] = {}
+    if path.exists():
+        for line in path.read_text(encoding="ascii").splitlines():
+            if line.split():
+                held[line.split()[0]] = line.split()[1:]
+    older = [kept for kept in held.get(account, []) if kept != token]
+    held[account] = [token, *older[:1]]
+    text = "".join(f"{name} {' '.join(tokens)}\n" for name, tokens in held.items())
+    draft = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def create_secrets(data: Path) -> None:
@@ -104,7 +137,9 @@ def _secret(name: str, text: str) -> bytes:
     except ValueError as error:
         raise BadSetting(f"{name} must be hexadecimal digits") from error
     if len(key) < 32 or len(set(key)) < 8:
-        raise BadSetting(f"{name} is too weak: 32 random bytes in hexadecimal (openssl rand -hex 32)")
+        raise BadSetting(
+            f"{name} is too weak: 32 random bytes in hexadecimal (openssl rand -hex 32)"
+        )
     return key
 
 

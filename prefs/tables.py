@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    FetchedValue,
     ForeignKey,
     Index,
     Integer,
@@ -117,6 +118,8 @@ address = Table(
     # The roll of one channel is read in this order, page by page.
     Index("address_roll", "tenant_id", "channel", "digest"),
     Index("address_person", "tenant_id", "person"),
+    # A check is one descent of one tree, not an index and then a row.
+    sqlite_with_rowid=False,
 )
 
 event = Table(
@@ -124,8 +127,9 @@ event = Table(
     metadata,
     Column("position", Id, primary_key=True),
     _tenant(),
-    # PostgreSQL's transaction number (0 on SQLite): commit order is read by it.
-    Column("xact", BigInteger, nullable=False),
+    # The number of the transaction, by which PostgreSQL's commits are read in order (0 on SQLite).
+    # The database fills it in.
+    Column("xact", BigInteger, FetchedValue(), nullable=False),
     Column("digest", LargeBinary(16), nullable=False),
     Column("channel", String(16), nullable=False),
     Column("seq", BigInteger, nullable=False),
@@ -162,6 +166,7 @@ evidence = Table(
     _tenant(),
     Column("salt", LargeBinary(16), nullable=False),
     Column("body", Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 batch = Table(

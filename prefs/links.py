@@ -1,0 +1,175 @@
+"""Links that name a subject and an action, and never an address.
+
+    version and kind | key id | tenant | channel and width | digest | scope | minted | campaign
+    1 byte           | 1      | 4      | 1                 | 16     | 4     | 0 or 4 | 0 to 32
+
+packed, signed by itsdangerous with a keyed BLAKE2b of 16 bytes under a salt per purpose, and
+written in base64url: 59 characters for an unsubscribe link. A link works for an address that
+has no row yet, and after its erasure. Leaving never expires; what can turn something on
+carries the time it was minted.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
+
+from itsdangerous import BadSignature, Signer
+from itsdangerous.signer import SigningAlgorithm
+
+from prefs.address import Channel
+from prefs.policy import Millis, Scope
+
+MAY_TURN_ON_FOR: Millis = 60 * 24 * 3600 * 1000
+"""How long a preference link may turn things on. For leaving it never expires."""
+
+UNDO_FOR: Millis = 3600 * 1000
+"""How long what was done on a page can be undone from that page."""
+
+
+class BadLink(ValueError):
+    """The token is not one of ours, or not whole."""
+
+
+class Purpose(Enum):
+    UNSUBSCRIBE = 1
+    PREFERENCES = 2
+    UNDO = 3
+
+
+_TIMED = frozenset({Purpose.PREFERENCES, Purpose.UNDO})
+_CHANNELS = {Channel.EMAIL: 1, Channel.SMS: 2, Channel.PUSH: 3}
+_CHANNEL_OF = {number: channel for channel, number in _CHANNELS.items()}
+_VERSION = 1
+_HEAD = struct.Struct(">BBIB16sI")
+_MINTED = struct.Struct(">I")
+_CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{0,32}")
+# What mail programs, chats and people glue to the end of a link.
+_GLUED = "".join((" \t\r\n>.,)]\"'", "\u00a0\u200b"))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a link says. ``minted`` is 0 on links that do not tell their age.
+
+    In an undo, ``campaign`` holds the ``seq`` that the page had written.
+    """
+
+    purpose: Purpose
+    tenant: int
+    channel: Channel
+    digest: bytes
+    scope: Scope
+    minted: Millis = 0
+    campaign: str = ""
+
+
+class Minted(NamedTuple):
+    """The links for one message to one address."""
+
+    unsubscribe: str
+    preferences: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The two header fields of RFC 8058. Sign both with DKIM, after they are final."""
+        return {
+            "List-Unsubscribe": f"<{self.unsubscribe}>",
+            "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        }
+
+
+class _Blake2b(SigningAlgorithm):
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hashlib.blake2b(value, digest_size=16, key=key).digest()
+
+
+class Links:
+    """Signs with the newest of ``keys`` (the last one) and opens what any of them signed."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self._keys: dict[int, tuple[bytes, ...]] = {}
+        for key in keys:
+            # Two keys may share an id; itsdangerous tries each, and signs with the last.
+            self._newest = _key_id(key)
+            self._keys[self._newest] = (*self._keys.get(self._newest, ()), key)
+
+    def sign(self, claim: Claim) -> str:
+        """Returns the token. Raises ``ValueError`` for a campaign that is no short plain id."""
+        if not _CAMPAIGN.fullmatch(claim.campaign):
+            raise ValueError("a campaign is up to 32 letters, digits, dots, hyphens, underscores")
+        width = 2 if claim.scope.topic is not None else 1 if claim.scope.brand is not None else 0
+        body = _HEAD.pack(
+            _VERSION << 4 | claim.purpose.value,
+            self._newest,
+            claim.tenant,
+            _CHANNELS[claim.channel] << 4 | width,
+            claim.digest,
+            (0, claim.scope.brand, claim.scope.topic)[width],
+        )
+        if claim.purpose in _TIMED:
+            body += _MINTED.pack(claim.minted // 1000)
+        value = base64.urlsafe_b64encode(body + claim.campaign.encode()).rstrip(b"=")
+        return _signer(self._keys[self._newest], claim.purpose).sign(value).decode()
+
+    def mint(self, base: str, claim: Claim, now: Millis) -> Minted:
+        """Returns the unsubscribe link of ``claim`` and a preference link for its brand."""
+        wider = replace(
+            claim, purpose=Purpose.PREFERENCES, scope=Scope(claim.scope.brand), minted=now
+        )
+        return Minted(f"{base}/u/{self.sign(claim)}", f"{base}/p/{self.sign(wider)}")
+
+    def open(self, token: str, purpose: Purpose) -> Claim:
+        """Returns what the token says if it was signed for this purpose. Raises ``BadLink``.
+
+        A topic's scope comes back with no brand: the directory knows it.
+        """
+        token = token.strip(_GLUED)
+        try:
+            value, _, signature = token.encode("ascii").rpartition(b".")
+            body = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
+            head, rest = body[: _HEAD.size], body[_HEAD.size :]
+            kind, key_id, tenant, shape, digest, number = _HEAD.unpack(head)
+            _signer(self._keys[key_id], purpose).unsign(token)
+            if kind != _VERSION << 4 | purpose.value:
+                raise BadLink("a link of another kind")
+            # base64 leaves spare bits in a last character: several spellings of one signature
+            # would be accepted, and a link with a changed character must not be.
+            if any(not _is_canonical(part) for part in (value, signature)):
+                raise BadLink("a link that was changed")
+            minted = 0
+            if purpose in _TIMED:
+                (minted,) = _MINTED.unpack(rest[: _MINTED.size])
+                rest = rest[_MINTED.size :]
+            channel, width = _CHANNEL_OF[shape >> 4], shape & 15
+        except (BadSignature, KeyError, ValueError, struct.error, binascii.Error):
+            raise BadLink("this link is not whole, or not one of ours") from None
+        scope = (Scope(), Scope(number), Scope(None, number))[width]
+        return Claim(purpose, tenant, channel, digest, scope, minted * 1000, rest.decode())
+
+
+def _is_canonical(part: bytes) -> bool:
+    whole = part + b"=" * (-len(part) % 4)
+    return base64.urlsafe_b64encode(base64.urlsafe_b64decode(whole)).rstrip(b"=") == part
+
+
+def _key_id(key: bytes) -> int:
+    return hashlib.blake2b(key, digest_size=1, person=b"link key").digest()[0]
+
+
+@lru_cache(maxsize=1024)
+def _signer(keys: tuple[bytes, ...], purpose: Purpose) -> Signer:
+    salt = f"prefs.{purpose.name.lower()}.v{_VERSION}".encode()
+    derived = [hashlib.blake2b(salt, digest_size=32, key=key).digest() for key in keys]
+    return Signer(derived, key_derivation="none", algorithm=_Blake2b())
+
+
+def undo_of(claim: Claim, scope: Scope, seq: int, now: Millis) -> Claim:
+    """The claim by which a page can take back what it has just recorded as number ``seq``."""
+    return replace(claim, purpose=Purpose.UNDO, scope=scope, minted=now, campaign=str(seq))

@@ -1,0 +1,1 @@
+"""HTTP. Nobody below knows it."""

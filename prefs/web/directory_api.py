@@ -1,0 +1,324 @@
+"""The API of what a tenant owns: topics, brands, senders, keys, itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+from sqlalchemy import Connection
+
+from prefs import directory
+from prefs.address import Channel
+from prefs.directory import Key, Tenant
+from prefs.policy import Mode, Purpose, Topic
+from prefs.web import door, schemas
+from prefs.web.door import guarded
+from prefs.web.openapi import StrictBlueprint
+from prefs.web.schemas import written
+
+directory_api = StrictBlueprint(
+    "directory_api", __name__, url_prefix="/v1", description="What a tenant owns."
+)
+
+
+def _fresh() -> Tenant:
+    """The tenant as it is after a change of this request."""
+    opened = door.installation()
+    opened.directory.refresh()
+    return opened.directory.directory.tenants[door.tenant().id]
+
+
+def _modes(channels: Mapping[str, str | None]) -> dict[Channel, Mode]:
+    return {
+        Channel(name): Mode(mode) if mode else directory.default_mode(Channel(name))
+        for name, mode in channels.items()
+    }
+
+
+def _topic(tenant: Tenant, topic: Topic) -> dict[str, Any]:
+    brand = tenant.brand_of(topic.scope)
+    return {
+        "slug": topic.slug,
+        "brand": brand.slug if brand else None,
+        "title": topic.title,
+        "description": topic.description,
+        "purpose": topic.purpose,
+        "channels": {str(channel): str(mode) for channel, mode in topic.offered.items()},
+    }
+
+
+@directory_api.route("/topics", methods=["GET"])
+@guarded()
+@directory_api.response(200, schemas.TopicsOut)
+def list_topics() -> Response:
+    """The topics there are"""
+    tenant = door.tenant()
+    return door.answer({"topics": [_topic(tenant, topic) for topic in tenant.topics.values()]})
+
+
+@directory_api.route("/topics", methods=["POST"])
+@guarded("admin")
+@directory_api.arguments(schemas.TopicIn)
+@directory_api.response(201, schemas.TopicOut)
+def add_topic(entry: dict[str, Any]) -> Response:
+    """Make a topic
+
+    Its purpose never changes. A channel whose consent model is null takes the channel's own:
+    email `opt_out`, the others `opt_in`.
+    """
+    tenant = door.tenant()
+    brand = tenant.brand(entry["brand"])
+    offered = _modes(entry["channels"])
+
+    def act(connection: Connection) -> dict[str, Any]:
+        directory.add_topic(
+            connection,
+            tenant.id,
+            brand.id,
+            entry["slug"],
+            entry["title"],
+            entry["description"],
+            Purpose(entry["purpose"]),
+            offered,
+            door.now(),
+        )
+        return {**entry, "channels": {str(c): str(mode) for c, mode in offered.items()}}
+
+    response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+@directory_api.route("/topics/<slug>", methods=["PATCH"])
+@guarded("admin")
+@directory_api.arguments(schemas.TopicChange)
+@directory_api.response(200, schemas.TopicOut)
+def change_topic(entry: dict[str, Any], slug: str) -> Response:
+    """Change what a topic is called and where it goes out"""
+    tenant = door.tenant()
+    topic = tenant.topic(slug)
+    offered = _modes(entry["channels"]) if "channels" in entry else topic.offered
+
+    def act(connection: Connection) -> dict[str, Any]:
+        directory.change_topic(
+            connection,
+            tenant,
+            slug,
+            title=entry.get("title"),
+            description=entry.get("description"),
+            offered=offered,
+        )
+        channels = {str(c): str(mode) for c, mode in offered.items()}
+        return {**_topic(tenant, topic), **entry, "channels": channels}
+
+    response = door.written(act)
+    _fresh()
+    return response
+
+
+@directory_api.route("/brands", methods=["GET"])
+@guarded()
+@directory_api.response(200, schemas.BrandsOut)
+def list_brands() -> Response:
+    """The brands there are"""
+    brands = door.tenant().brands.values()
+    return door.answer(
+        {"brands": [{"slug": b.slug, "name": b.name, "contact": b.contact} for b in brands]}
+    )
+
+
+@directory_api.route("/brands", methods=["POST"])
+@guarded("admin")
+@directory_api.arguments(schemas.BrandIn)
+@directory_api.response(201, schemas.BrandOut)
+def add_brand(entry: dict[str, Any]) -> Response:
+    """Make a brand"""
+    tenant = door.tenant()
+
+    def act(connection: Connection) -> dict[str, Any]:
+        directory.add_brand(
+            connection, tenant.id, entry["slug"], entry["name"], entry["contact"], door.now()
+        )
+        return entry
+
+    response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+@directory_api.route("/senders", methods=["GET"])
+@guarded("admin")
+@directory_api.response(200, schemas.SendersOut)
+def list_senders() -> Response:
+    """The numbers and services that send for the brands"""
+    tenant = door.tenant()
+    return door.answer(
+        {
+            "senders": [
+                {
+                    "id": s.id,
+                    "brand": next(b.slug for b in tenant.brands.values() if b.id == s.brand_id),
+                    "provider": s.provider,
+                    "account": s.account,
+                    "identity": s.identity,
+                    "kind": s.kind,
+                }
+                for s in tenant.senders
+            ]
+        }
+    )
+
+
+@directory_api.route("/senders", methods=["POST"])
+@guarded("admin")
+@directory_api.arguments(schemas.SenderIn)
+@directory_api.response(201, schemas.SenderOut)
+def add_sender(entry: dict[str, Any]) -> Response:
+    """Make a sender, so that what people answer it is heard
+
+    The provider's token is a secret of the installation; `prefs sender token` takes it.
+    """
+    tenant = door.tenant()
+    brand = tenant.brand(entry["brand"])
+
+    def act(connection: Connection) -> dict[str, Any]:
+        made = directory.add_sender(
+            connection,
+            tenant.id,
+            brand.id,
+            entry["provider"],
+            entry["account"],
+            entry["identity"],
+            entry["kind"],
+            door.now(),
+        )
+        return {"id": made, **entry}
+
+    response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+@directory_api.route("/senders/<int:sender_id>", methods=["DELETE"])
+@guarded("admin")
+@directory_api.response(204)
+def remove_sender(sender_id: int) -> Response:
+    """Take a sender away: what people answer it is refused from then on"""
+    tenant = door.tenant()
+    with door.writing() as connection:
+        directory.remove_sender(connection, tenant, sender_id)
+    _fresh()
+    return Response(status=204)
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": written(key.created_at),
+        "ends_at": None if key.ends_at is None else written(key.ends_at),
+    }
+
+
+def _own_key(key_id: str) -> Key:
+    found = door.installation().directory.find(lambda known: known.keys.get(key_id))
+    if found is None or found.tenant_id != door.tenant().id:
+        raise door.Problem(404, "There is no such key; GET /v1/keys lists those there are.")
+    return found
+
+
+@directory_api.route("/keys", methods=["GET"])
+@guarded("admin")
+@directory_api.response(200, schemas.KeysOut)
+def list_keys() -> Response:
+    """The API keys, without their secrets"""
+    keys = door.installation().directory.directory.keys.values()
+    mine = [_key(key) for key in keys if key.tenant_id == door.tenant().id]
+    return door.answer({"keys": mine})
+
+
+@directory_api.route("/keys", methods=["POST"])
+@guarded("admin")
+@directory_api.arguments(schemas.KeyIn)
+@directory_api.response(201, schemas.KeyOut)
+def add_key(entry: dict[str, Any]) -> Response:
+    """Make an API key: its text is in this answer and nowhere else"""
+
+    def act(connection: Connection) -> dict[str, Any]:
+        key, text = directory.add_key(
+            connection, door.tenant().id, entry["name"], frozenset(entry["scopes"]), door.now()
+        )
+        return {**_key(key), "key": text}
+
+    response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+@directory_api.route("/keys/<key_id>/rotate", methods=["POST"])
+@guarded("admin")
+@directory_api.arguments(schemas.KeyRotation)
+@directory_api.response(201, schemas.KeyOut)
+def rotate_key(asked: dict[str, Any], key_id: str) -> Response:
+    """Make a key with the same name and scopes; the old one goes on for `grace_hours`"""
+    old = _own_key(key_id)
+
+    def act(connection: Connection) -> dict[str, Any]:
+        key, text = directory.rotate_key(
+            connection, old, door.now(), asked["grace_hours"] * 3_600_000
+        )
+        return {**_key(key), "key": text}
+
+    response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+@directory_api.route("/keys/<key_id>", methods=["DELETE"])
+@guarded("admin")
+@directory_api.response(204)
+def revoke_key(key_id: str) -> Response:
+    """Revoke a key, on every worker within ten seconds"""
+    with door.writing() as connection:
+        directory.end_key(connection, _own_key(key_id), door.now())
+    _fresh()
+    return Response(status=204)
+
+
+@directory_api.route("/tenant", methods=["GET"])
+@guarded()
+@directory_api.response(200, schemas.TenantOut)
+def show_tenant() -> Response:
+    """The tenant whose key this is"""
+    return door.answer(_tenant(door.tenant()))
+
+
+def _tenant(tenant: Tenant) -> dict[str, Any]:
+    return {
+        "slug": tenant.slug,
+        "name": tenant.name,
+        "confirming_ends_complaint": tenant.confirming_ends_complaint,
+    }
+
+
+@directory_api.route("/tenant", methods=["PATCH"])
+@guarded("admin")
+@directory_api.arguments(schemas.TenantChange)
+@directory_api.response(200, schemas.TenantOut)
+def change_tenant(entry: dict[str, Any]) -> Response:
+    """Change the tenant's name or what a confirmed double opt-in may end"""
+    tenant = door.tenant()
+    changed = {**_tenant(tenant), **entry}
+
+    def act(connection: Connection) -> dict[str, Any]:
+        directory.change_tenant(
+            connection,
+            tenant,
+            name=changed["name"],
+            confirming_ends_complaint=changed["confirming_ends_complaint"],
+        )
+        return changed
+
+    response = door.written(act)
+    _fresh()
+    return response

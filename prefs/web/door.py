@@ -1,0 +1,376 @@
+"""Who may come in, the transaction of a request, and how errors are told.
+
+A view opens what came in, calls one verb and answers. It is guarded (``guarded``) or its
+endpoint is on the list ``PUBLIC``; a test holds every route to that.
+"""
+
+import hashlib
+import json
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from urllib.parse import urlsplit
+
+import orjson
+from flask import Flask, Response, current_app, g, request
+from sqlalchemy import Connection, select
+from werkzeug.exceptions import HTTPException
+
+from prefs import database, tables
+from prefs.address import BadAddress
+from prefs.database import Unavailable
+from prefs.directory import BadEntry, Key, Taken, Tenant
+from prefs.installation import Installation
+from prefs.policy import BadEvent, Millis
+
+PUBLIC = frozenset(
+    {
+        "static",
+        "pages.show_leave",
+        "pages.leave",
+        "pages.show_preferences",
+        "pages.save_preferences",
+        "inbound.receive",
+        "openapi.document",
+        "openapi.docs",
+        "health.alive",
+        "health.ready",
+    }
+)
+"""The routes that need no API key: a link's token or a provider's signature guards them, or
+they tell nothing about anybody."""
+
+KEEP_ANSWERS_FOR: Millis = 7 * 24 * 3600 * 1000
+"""How long an ``Idempotency-Key`` is remembered."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def installation() -> Installation:
+    return cast(Installation, current_app.extensions["prefs"])
+
+
+def now() -> Millis:
+    return installation().clock()
+
+
+def evidence() -> dict[str, str]:
+    """What a browser or mail program shows of itself, kept beside what was said."""
+    shown = {"ip": request.remote_addr, "user_agent": request.headers.get("User-Agent")}
+    return {name: _storable(text)[:500] for name, text in shown.items() if text}
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+_UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+# --- who may come in ---
+
+_BEARER = re.compile(r"(?i:bearer) +prefs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Lets in requests whose API key carries one of ``scopes``; any key where none is named."""
+
+    def guard(view: Callable[P, T]) -> Callable[P, T]:
+        @wraps(view)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+            enter(scopes)
+            return view(*args, **kwargs)
+
+        wrapped.guarded_by = scopes  # type: ignore[attr-defined]
+        return wrapped
+
+    return guard
+
+
+def enter(scopes: tuple[str, ...]) -> Tenant:
+    """The tenant whose key this request shows; 401 or 403 otherwise."""
+    shown = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    directory = installation().directory
+    key = directory.find(lambda known: known.keys.get(shown[1])) if shown else None
+    if shown is None or key is None or not key.opens(shown[2], now()):
+        raise Problem(
+            401,
+            "Send an API key that is in force, as `Authorization: Bearer prefs_…`.",
+            headers={"WWW-Authenticate": 'Bearer realm="prefs"'},
+        )
+    if scopes and key.scopes.isdisjoint(scopes):
+        raise Problem(403, f"This key lacks the scope {' or '.join(scopes)}.")
+    g.key = key
+    g.tenant = directory.directory.tenants[key.tenant_id]
+    return cast(Tenant, g.tenant)
+
+
+def tenant() -> Tenant:
+    return cast(Tenant, g.tenant)
+
+
+def key() -> Key:
+    return cast(Key, g.key)
+
+
+# --- what came in ---
+
+
+def read_json() -> Any:
+    """The body as JSON, strictly: what two parsers could read differently is refused."""
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise Problem(415, "Send JSON, with `Content-Type: application/json`.")
+    body = request.get_data(cache=False)
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+    except RecursionError:
+        raise Problem(400, "The JSON is nested too deeply.") from None
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"The body is not UTF-8 at byte {error.start}.") from None
+    except json.JSONDecodeError as error:
+        raise Problem(
+            400, f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+    except ValueError:
+        raise Problem(400, "The body holds a number that is too long.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Problem(400, "A field stands twice.", errors={named(twice): ["Send it once."]})
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Problem(400, f"{name} is not JSON.")
+
+
+def named(field: object) -> str:
+    """A field's name as an error may repeat it: somebody may have put an address there."""
+    text = str(field)
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,39}|[0-9]{1,5}", text) else "(a field)"
+
+
+# --- the transaction ---
+
+
+@contextmanager
+def writing() -> Iterator[Connection]:
+    with installation().database.writing() as connection:
+        yield connection
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    with installation().database.reading() as connection:
+        yield connection
+
+
+def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -> Response:
+    """Does ``act`` in one transaction and answers with what it returns.
+
+    With an ``Idempotency-Key``, the same request is done once, and answered alike each time
+    for seven days. What an answer shows under ``key`` (an API key) is never stored.
+    """
+    name = request.headers.get("Idempotency-Key")
+    if name is None:
+        with writing() as connection:
+            answered = act(connection)
+        return answer(answered, status)
+    if not re.fullmatch(r"[\x20-\x7e]{1,255}", name):
+        raise Problem(400, "The Idempotency-Key is 1 to 255 printable ASCII characters.")
+    said = f"{request.method}\0{request.full_path}\0".encode() + request.get_data()
+    digest = hashlib.blake2b(said, digest_size=16).digest()
+    table = tables.idempotency
+    mine = (table.c.tenant_id == tenant().id) & (table.c.key == name)
+    with writing() as connection:
+        connection.execute(
+            table.delete().where(
+                table.c.tenant_id == tenant().id, table.c.heard_at < now() - KEEP_ANSWERS_FOR
+            )
+        )
+        # Whoever sends the same key at the same moment waits here for our commit.
+        claimed = connection.execute(
+            database.insert(connection, table)
+            .values(
+                tenant_id=tenant().id,
+                key=name,
+                request_digest=digest,
+                status=status,
+                answer="",
+                heard_at=now(),
+            )
+            .on_conflict_do_nothing()
+        )
+        if not claimed.rowcount:
+            kept = connection.execute(select(table).where(mine)).one()
+            if bytes(kept.request_digest) != digest:
+                raise Problem(
+                    422, "This Idempotency-Key was sent with another request; take a new one."
+                )
+            return answer(json.loads(kept.answer), kept.status)
+        answered = act(connection)
+        stored = {name: None if name == "key" else value for name, value in answered.items()}
+        connection.execute(table.update().where(mine).values(answer=orjson.dumps(stored).decode()))
+    return answer(answered, status)
+
+
+def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+    try:
+        text = orjson.dumps(body)
+    except TypeError:
+        # A caller's own spelling, given back, may hold half a character: escape it.
+        text = json.dumps(body).encode()
+    return Response(text, status, content_type="application/json")
+
+
+# --- errors ---
+
+
+class Problem(Exception):
+    """An answer of RFC 9457: ``detail`` says what to change, ``errors`` which fields."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Mapping[str, list[str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+        self.members = members
+
+    def response(self) -> Response:
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        if request.path.startswith("/v1/check"):
+            # Whoever reads nothing but this must not send.
+            body |= {"allowed": False, "decision": "hold"}
+        response = Response(
+            json.dumps(body | self.members), self.status, content_type="application/problem+json"
+        )
+        response.headers.update(self.headers)
+        return response
+
+
+def flat(messages: Any, path: str = "") -> dict[str, list[str]]:
+    """marshmallow's nested messages as field paths, such as ``items.3.address``."""
+    if not isinstance(messages, Mapping):
+        return {path or "body": [str(message) for message in messages]}
+    found: dict[str, list[str]] = {}
+    for name, inner in messages.items():
+        here = path if name == "_schema" else f"{path}.{named(name)}".lstrip(".")
+        found |= flat(inner, here)
+    return found
+
+
+def _unavailable(error: Unavailable) -> Response:
+    return Problem(
+        503,
+        "The store cannot be reached; nothing was changed. Send the same request again.",
+        headers={"Retry-After": "1"},
+        reason="state_unknown",
+    ).response()
+
+
+def _wrong_field(error: BadEntry | BadAddress) -> Response:
+    detail = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    status = 409 if isinstance(error, Taken) else 422
+    return Problem(status, detail, errors={error.field: [detail]}).response()
+
+
+def _bad_event(error: BadEvent) -> Response:
+    return Problem(422, f"{str(error)[:1].upper()}{str(error)[1:]}.").response()
+
+
+def http_problem(error: HTTPException) -> Response:
+    data = getattr(error, "data", None) or {}
+    status = error.code or 500
+    if error.response is not None:
+        return cast(Response, error.response)
+    headers = {
+        name: value
+        for name, value in error.get_headers()
+        if name in ("Allow", "Retry-After", "WWW-Authenticate")
+    }
+    if messages := data.get("messages"):
+        # webargs puts the place first: json, query.
+        errors = {k: v for part in messages.values() for k, v in flat(part).items()}
+        names = ", ".join(sorted(errors)[:5])
+        return Problem(status, f"Change these fields: {names}.", errors, headers).response()
+    return Problem(status, error.description or "", headers=headers).response()
+
+
+def _unexpected(error: Exception) -> Response:
+    # Neither the message (it may quote a row) nor the path (it may hold a token).
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    current_app.logger.error("%s in %s\n%s", type(error).__name__, request.endpoint, frames)
+    return Problem(500, "This is our mistake. Nothing was changed.").response()
+
+
+# --- the app's part ---
+
+
+def install(app: Flask, opened: Installation) -> None:
+    """Gives ``app`` the installation, its limits, its error answers and its headers."""
+    app.extensions["prefs"] = opened
+    app.config["MAX_CONTENT_LENGTH"] = opened.settings.body_limit
+    app.config["MAX_FORM_MEMORY_SIZE"] = opened.settings.body_limit
+    # A redirect turns a one-click POST into a GET (RFC 8058 section 3.1).
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(BadEntry, _wrong_field)
+    app.register_error_handler(BadAddress, _wrong_field)
+    app.register_error_handler(BadEvent, _bad_event)
+    app.register_error_handler(HTTPException, http_problem)
+    app.register_error_handler(Exception, _unexpected)
+    app.after_request(_with_headers)
+    if prefix := urlsplit(opened.settings.public_url).path:
+        inner = app.wsgi_app
+
+        def below(environ: dict[str, Any], start: Any) -> Any:
+            # The proxy has taken the prefix off; what we write into pages needs it again.
+            environ["SCRIPT_NAME"] = prefix
+            return inner(environ, start)
+
+        app.wsgi_app = below  # type: ignore[assignment,method-assign]
+
+
+_CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+def _with_headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", _CSP)
+    headers.setdefault("Cache-Control", "no-store")
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Robots-Tag"] = "noindex"
+    if installation().settings.worker_header:
+        headers["X-Worker"] = str(os.getpid())
+    return response

@@ -1,0 +1,456 @@
+"""The recipient's pages: leave by one click or by a button, undo it, choose.
+
+A GET shows and never writes: scanners open every link in a mail, and some run scripts.
+A POST asks for nothing: no login, cookie, CSRF token, field or content type (RFC 8058
+section 3.2, 16 CFR 316.5), and is answered without a redirect.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Flask, Response, render_template, request
+from jinja2 import StrictUndefined
+from sqlalchemy import Connection
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from prefs import ledger
+from prefs.address import Address
+from prefs.database import Unavailable
+from prefs.directory import Directory, Tenant
+from prefs.ledger import Recorded, Said, Subject
+from prefs.links import MAY_TURN_ON_FOR, UNDO_FOR, BadLink, Claim, Purpose, undo_of
+from prefs.policy import (
+    ALL,
+    Authority,
+    Decision,
+    Event,
+    Kind,
+    Message,
+    Millis,
+    Outcome,
+    Scope,
+    Standing,
+    Topic,
+    Verdict,
+    Voice,
+    may_send,
+)
+from prefs.policy import Purpose as TopicPurpose
+from prefs.web import door
+
+pages = Blueprint("pages", __name__)
+
+PAGE_WORDING = "preference page, English, version 1"
+
+
+class TokenConverter(BaseConverter):
+    """Takes slashes too: mail programs add and double them, and a redirect is forbidden."""
+
+    regex = ".+"
+    part_isolating = False
+
+    def to_python(self, value: str) -> str:
+        return value.strip("/")
+
+
+def install(app: Flask) -> None:
+    app.url_map.converters["token"] = TokenConverter
+    app.jinja_env.undefined = StrictUndefined
+    app.register_blueprint(pages)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A link that was opened: whose it is and what it is about."""
+
+    claim: Claim
+    tenant: Tenant
+    scope: Scope
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.claim.channel, self.claim.digest)
+
+    def told(self, value: str | None) -> dict[str, Any]:
+        """What every page says: who sends, about what, to whom."""
+        brand, topic = self.tenant.brand_of(self.scope), self.tenant.topic_of(self.scope)
+        return {
+            "brand": brand.name if brand else None,
+            "topic": topic.title if topic else None,
+            "topic_description": topic.description if topic else None,
+            "everything": self.tenant.name,
+            "channel": self.claim.channel,
+            "address": _masked(self.claim, value),
+            "action": request.script_root + request.path,
+        }
+
+    def transactional(self) -> list[str]:
+        return [topic.title for topic in self._offered(TopicPurpose.TRANSACTIONAL)]
+
+    def marketing(self) -> list[Topic]:
+        return self._offered(TopicPurpose.MARKETING)
+
+    def _offered(self, purpose: TopicPurpose) -> list[Topic]:
+        return [
+            topic
+            for topic in self.tenant.topics.values()
+            if topic.purpose is purpose
+            and self.claim.channel in topic.offered
+            and (self.scope.brand is None or self.scope.brand == topic.scope.brand)
+        ]
+
+
+def _masked(claim: Claim, value: str | None) -> str | None:
+    return Address(claim.channel, value).masked if value else None
+
+
+def _visit(token: str, purpose: Purpose) -> Visit:
+    """Raises ``BadLink``."""
+    opened = door.installation()
+    claim = opened.links.open(token, purpose)
+
+    def owner(known: Directory) -> Visit | None:
+        tenant = known.tenants.get(claim.tenant)
+        scope = tenant.whole(claim.scope) if tenant else None
+        return Visit(claim, tenant, scope) if tenant and scope is not None else None
+
+    if visit := opened.directory.find(owner):
+        return visit
+    raise BadLink("this link is for something that is not here")
+
+
+def _form() -> Mapping[str, str]:
+    """What a browser's form holds. A body that is none, or not whole, still is a POST."""
+    try:
+        return request.form
+    except HTTPException:
+        return {}
+
+
+def _out(scope: Scope, now: Millis, through: str) -> Event:
+    return Event(Kind.OUT, now, scope, Voice.PERSON, Authority.PERSON, door=through)
+
+
+# --- /u/<token> ---
+
+
+@pages.get("/u/<token:token>")
+def show_leave(token: str) -> str:
+    visit = _visit(token, Purpose.UNSUBSCRIBE)
+    value, already = None, False
+    try:
+        with door.reading() as connection:
+            value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+            standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
+            already = any(out.scope.covers(visit.scope) for out in standing.outs) and not _gets(
+                visit, standing
+            )
+    except Unavailable:
+        # The page shows without the store, so that whoever follows the link has a button.
+        pass
+    return render_template("leave.html", already=already, **visit.told(value))
+
+
+def _gets(visit: Visit, standing: Standing) -> bool:
+    """Whether anything the link is about may still be sent."""
+    topics = [t for t in visit.marketing() if visit.scope.covers(t.scope)]
+    return any(
+        may_send(Message(topic, visit.claim.channel), standing, door.now()).verdict is Verdict.ALLOW
+        for topic in topics
+    )
+
+
+@pages.post("/u/<token:token>")
+def leave(token: str) -> str | Response:
+    visit = _visit(token, Purpose.UNSUBSCRIBE)
+    form = _form()
+    if "undo" in form:
+        return _undo(visit, form["undo"])
+    by_mailbox = form.get("List-Unsubscribe") == "One-Click"
+    scope = ALL if form.get("leave") == "all" else visit.scope
+    said = Said(
+        visit.subject,
+        _out(scope, door.now(), "one-click" if by_mailbox else "unsubscribe link"),
+        evidence={**door.evidence(), **_campaign(visit.claim)},
+    )
+    with door.writing() as connection:
+        recorded = ledger.record(connection, visit.tenant.id, said)
+        value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+    if by_mailbox:
+        return Response("Unsubscribed.", content_type="text/plain; charset=utf-8")
+    return _left(visit, scope, recorded, value)
+
+
+def _campaign(claim: Claim) -> dict[str, str]:
+    return {"campaign": claim.campaign} if claim.campaign else {}
+
+
+def _left(visit: Visit, scope: Scope, recorded: Recorded, value: str | None) -> str:
+    width = "topic" if scope.topic is not None else "brand" if scope.brand is not None else "all"
+    said_before = any(
+        out.scope == scope and out.voice is Voice.PERSON for out in recorded.before.outs
+    )
+    return render_template(
+        "left.html",
+        scope=width,
+        still=visit.transactional(),
+        # Where the same was said before, taking back this press alone would say nothing.
+        undo=None if said_before else _undo_token(visit, scope, recorded),
+        also_all=width == "topic",
+        preferences=_choose(visit.claim),
+        **visit.told(value),
+    )
+
+
+def _undo_token(visit: Visit, scope: Scope, recorded: Recorded) -> str:
+    claim = undo_of(visit.claim, scope, recorded.standing.seq, door.now())
+    return door.installation().links.sign(claim)
+
+
+def _choose(claim: Claim) -> str:
+    """A preference link that turns nothing on, as old as the link it was made from may be."""
+    return door.installation().links.mint(request.script_root, claim, 0).preferences
+
+
+def _undo(visit: Visit, token: str) -> str:
+    undo = door.installation().links.open(token, Purpose.UNDO)
+    mine = (undo.tenant, undo.channel, undo.digest) == (
+        visit.claim.tenant,
+        visit.claim.channel,
+        visit.claim.digest,
+    )
+    scope = visit.tenant.whole(undo.scope)
+    if not mine or scope is None or door.now() - undo.minted > UNDO_FOR:
+        raise BadLink("this can be undone for an hour, from the page that offered it")
+    lift = Event(
+        Kind.LIFT,
+        door.now(),
+        scope,
+        authority=Authority.PERSON,
+        saw=int(undo.campaign),
+        door="undo",
+    )
+    with door.writing() as connection:
+        recorded = ledger.record(
+            connection, visit.tenant.id, Said(visit.subject, lift, evidence=door.evidence())
+        )
+        value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+    still_out = any(out.scope.covers(scope) for out in recorded.standing.outs)
+    width = "topic" if scope.topic is not None else "brand" if scope.brand is not None else "all"
+    return render_template(
+        "undone.html",
+        scope=width,
+        lifted=recorded.outcome is Outcome.APPLIED and not still_out,
+        preferences=_choose(visit.claim),
+        **visit.told(value),
+    )
+
+
+# --- /p/<token> ---
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A topic as the preference page shows it."""
+
+    slug: str
+    title: str
+    description: str
+    on: bool
+    locked: bool
+    why: str
+
+
+@pages.get("/p/<token:token>")
+def show_preferences(token: str) -> str:
+    visit = _visit(token, Purpose.PREFERENCES)
+    with door.reading() as connection:
+        return _preferences(connection, visit)
+
+
+@pages.post("/p/<token:token>")
+def save_preferences(token: str) -> str:
+    visit = _visit(token, Purpose.PREFERENCES)
+    form = _form()
+    if "undo" in form:
+        return _undo(visit, form["undo"])
+    with door.writing() as connection:
+        ledger.lock(connection, visit.tenant.id, [visit.subject])
+        if form.get("leave") == "all":
+            return _leave_all(connection, visit)
+        return _save(connection, visit, form)
+
+
+def _leave_all(connection: Connection, visit: Visit) -> str:
+    said = Said(visit.subject, _out(ALL, door.now(), "preference page"), evidence=door.evidence())
+    recorded = ledger.record(connection, visit.tenant.id, said)
+    return _preferences(
+        connection,
+        visit,
+        changes=["You are unsubscribed from everything."],
+        undo=_undo_token(visit, ALL, recorded),
+    )
+
+
+def _save(connection: Connection, visit: Visit, form: Mapping[str, str]) -> str:
+    """Records what was changed on the page, and nothing that was only shown."""
+    if "shown" not in form:
+        # An empty form says nothing.
+        return _preferences(connection, visit)
+    shown = set(form["shown"].split())
+    wanted = set(request.form.getlist("on"))
+    saw = _number(form.get("saw", ""))
+    standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
+    stale = standing.seq > saw
+    changes, refused, conflict = [], [], False
+    for topic in visit.marketing():
+        if topic.slug in shown - wanted:
+            event = _out(topic.scope, door.now(), "preference page")
+            sentence = f"{topic.title}: you are unsubscribed."
+        elif topic.slug in wanted - shown:
+            if _is_old(visit.claim):
+                refused.append(f"{topic.title}: this link is too old to turn it on.")
+                continue
+            event = _yes(topic, saw)
+            sentence = f"{topic.title}: you will get it."
+        else:
+            continue
+        recorded = ledger.record(
+            connection, visit.tenant.id, Said(visit.subject, event, evidence=_page_evidence(topic))
+        )
+        if recorded.outcome is Outcome.APPLIED:
+            changes.append(sentence)
+        elif stale:
+            conflict = True
+        else:
+            refused.append(f"{topic.title}: it cannot be turned on from here.")
+    return _preferences(connection, visit, changes=changes, refused=refused, conflict=conflict)
+
+
+def _yes(topic: Topic, saw: int) -> Event:
+    return Event(
+        Kind.IN,
+        door.now(),
+        topic.scope,
+        authority=Authority.PERSON,
+        saw=saw,
+        basis="express",
+        door="preference page",
+    )
+
+
+def _page_evidence(topic: Topic) -> dict[str, str]:
+    return {
+        **door.evidence(),
+        "wording": PAGE_WORDING,
+        "wording title": topic.title,
+        "wording description": topic.description,
+    }
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def _is_old(claim: Claim) -> bool:
+    return door.now() - claim.minted > MAY_TURN_ON_FOR
+
+
+def _preferences(
+    connection: Connection,
+    visit: Visit,
+    changes: list[str] | None = None,
+    refused: list[str] | None = None,
+    conflict: bool = False,
+    undo: str | None = None,
+) -> str:
+    now = door.now()
+    standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
+    value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+    choices = []
+    for topic in visit.marketing():
+        decision = may_send(Message(topic, visit.claim.channel), standing, now)
+        on = decision.verdict is Verdict.ALLOW
+        locked = _is_old(visit.claim) or decision.reason in _NOT_FROM_HERE
+        choices.append(
+            Choice(topic.slug, topic.title, topic.description, on, locked, _why(decision))
+        )
+    return render_template(
+        "preferences.html",
+        topics=choices,
+        transactional=visit.transactional(),
+        all_out=any(out.scope == ALL for out in standing.outs),
+        saw=standing.seq,
+        shown=" ".join(choice.slug for choice in choices if choice.on),
+        expired=_is_old(visit.claim),
+        changes=changes or [],
+        refused=refused or [],
+        conflict=conflict,
+        undo=undo,
+        **visit.told(value),
+    )
+
+
+_WHY: Mapping[str, str] = {
+    "no_objection": "Sent unless you say no.",
+    "consent": "You asked for this{on}.",
+    "opted_out": "You unsubscribed{on}.",
+    "replied_stop": "You replied STOP{on}.",
+    "sender_opted_out": "The sender stopped this{on}.",
+    "complained": "You reported a message as spam{on}.",
+    "erased": "Your data was erased{on}.",
+    "no_consent": "You have not asked for this.",
+    "consent_expired": "You asked for this a while ago, and it has run out.",
+    "snoozed": "You asked for a pause.",
+    "hard_bounce": "Messages to this address came back.",
+    "invalid": "Messages to this address came back.",
+    "unreachable": "Messages to this address came back.",
+}
+_NOT_FROM_HERE = frozenset(
+    {"complained", "erased", "hard_bounce", "invalid", "unreachable"}
+    | {"reassigned", "minor", "restricted", "do_not_contact"}
+)
+"""What a press on this page cannot take back."""
+
+
+def _why(decision: Decision) -> str:
+    on = ""
+    if decision.ground:
+        day = datetime.fromtimestamp(decision.ground.when / 1000, UTC)
+        on = f" on {day.day} {day:%B %Y}"
+    return _WHY.get(decision.reason, "This cannot be sent to you.").format(on=on)
+
+
+# --- errors ---
+
+
+@pages.errorhandler(BadLink)
+def bad_link(error: BadLink) -> tuple[str, int]:
+    advice = (
+        "Please check that the whole link was copied, or use the link in another message "
+        "from this sender."
+    )
+    return _problem("This link does not work", advice), 404
+
+
+@pages.errorhandler(Unavailable)
+def unavailable(error: Unavailable) -> tuple[str, int, dict[str, str]]:
+    advice = (
+        "We could not store what you asked for. Nothing has changed yet: please try again "
+        "in a minute."
+    )
+    return _problem("Please try again", advice), 503, {"Retry-After": "5"}
+
+
+@pages.errorhandler(HTTPException)
+def refused(error: HTTPException) -> tuple[str, int]:
+    return _problem("This did not work", "Please open the link from the message again."), (
+        error.code or 500
+    )
+
+
+def _problem(heading: str, advice: str) -> str:
+    return render_template("problem.html", heading=heading, advice=advice, brand=None)

@@ -1,0 +1,50 @@
+"""One door for what providers send: verify, translate, record, reply.
+
+Seen before: answered alike, and nothing changes. A failure of ours: 5xx, so that they come
+again. Never 200 for something that was not kept.
+"""
+
+from flask import Blueprint, Response, request
+
+from prefs import ledger
+from prefs.web import door
+from prefs.web.door import Problem
+from webhooks import PROVIDERS
+from webhooks.call import Call, Forged
+
+inbound = Blueprint("inbound", __name__)
+
+
+@inbound.post("/webhooks/<provider>/<slug>")
+def receive(provider: str, slug: str) -> Response:
+    module = PROVIDERS.get(provider)
+    if module is None:
+        raise Problem(404, "There is no such provider.")
+    opened = door.installation()
+    tenant = opened.directory.find(lambda known: known.tenant(slug))
+    call = Call(_signed_url(), request.headers, request.form)
+    try:
+        if tenant is None:
+            raise Forged
+        sender = module.verify(call, tenant, opened.settings)
+    except Forged:
+        # Nothing is echoed: whoever forges learns nothing from it.
+        raise Problem(403, "The request is not signed by this tenant's provider.") from None
+    heard = module.translate(call, tenant, sender, door.now())
+    recorded = None
+    if heard.said is not None:
+        with door.writing() as connection:
+            recorded = ledger.record(connection, tenant.id, heard.said)
+    answered: Response = module.reply(heard, recorded, tenant, sender)
+    return answered
+
+
+def _signed_url() -> str:
+    """The URL that the provider was given, which is what it signs.
+
+    Never from the Host or X-Forwarded headers, which anyone can send. The query as it
+    arrived: Werkzeug writes a URL anew, and a %7E comes out as a ~.
+    """
+    query = request.environ.get("QUERY_STRING", "")
+    base = door.installation().settings.public_url + request.path
+    return f"{base}?{query}" if query else base

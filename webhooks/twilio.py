@@ -1,0 +1,163 @@
+"""Twilio's messages: https://www.twilio.com/docs/messaging/guides/webhook-request"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from flask import Response
+from twilio.request_validator import (
+    SIGNATURE_HEADER,
+    SIGNATURE_SETTINGS_HEADER,
+    RequestValidator,
+    get_signature_algorithm,
+)
+from twilio.twiml.messaging_response import MessagingResponse
+
+from prefs.address import Address, BadAddress, Channel
+from prefs.directory import Sender, Tenant
+from prefs.ledger import Recorded, Said, Subject
+from prefs.policy import ALL, Authority, Event, Kind, Millis, Voice
+from prefs.settings import Settings
+from webhooks import keywords
+from webhooks.call import Call, Forged
+from webhooks.keywords import Says
+
+DOOR = "text message"
+
+
+class Heard(NamedTuple):
+    """What a message said, and the event that it is, if any."""
+
+    says: Says
+    said: Said | None
+    text: str
+    answered_by_twilio: bool
+
+
+# The signed string has no separators, so one request can be cut into names and values anew.
+# Twilio's names are plain words; a cut elsewhere gives one that is not, or loses one we need.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_SID = re.compile(r"[A-Za-z0-9]{2,64}")
+
+
+def verify(call: Call, tenant: Tenant, settings: Settings) -> Sender:
+    """The tenant's sender that the message was sent to. Raises ``Forged``."""
+    account = call.form.get("AccountSid", "")
+    mine = [s for s in tenant.senders if s.provider == "twilio" and s.account == account]
+    if not mine or not all(_NAME.fullmatch(name) for name in call.form):
+        raise Forged
+    if not is_signed(call, settings.provider_tokens("twilio", account)):
+        raise Forged
+    for identity in (call.form.get("To", ""), call.form.get("MessagingServiceSid", "")):
+        for sender in mine:
+            if identity and sender.identity == _bare(identity):
+                return sender
+    raise Forged
+
+
+def is_signed(call: Call, tokens: tuple[str, ...]) -> bool:
+    """Whether one of the tokens (two during a rotation) has signed the request."""
+    signature = call.headers.get(SIGNATURE_HEADER)
+    if not signature:
+        return False
+    algorithm = get_signature_algorithm(call.headers.get(SIGNATURE_SETTINGS_HEADER))
+    return any(
+        RequestValidator(token).validate(call.url, call.form, signature, algorithm)
+        for token in tokens
+    )
+
+
+def _bare(address: str) -> str:
+    """``whatsapp:+1…`` and ``rcs:…`` without what names their channel."""
+    return address.partition(":")[2] if ":" in address else address
+
+
+def translate(call: Call, tenant: Tenant, sender: Sender, now: Millis) -> Heard:
+    """What the message says. Raises ``BadAddress`` if its author cannot be told."""
+    text = call.form.get("Body", "")
+    # With Advanced Opt-Out, Twilio says what it took the message for, in any language.
+    twilio_says = _OPT_OUT_TYPES.get(call.form.get("OptOutType", "").upper())
+    says = twilio_says or keywords.classify(text)
+    event = _event(says, now)
+    answered = twilio_says is not None or _answers_itself(sender, text)
+    if event is None:
+        return Heard(says, None, text, answered)
+    author = call.form.get("From", "")
+    if ":" in author and event.kind is not Kind.OUT:
+        # A START on WhatsApp or RCS says nothing about texts; a STOP there is taken for
+        # both until they are channels of their own.
+        return Heard(Says.NOTHING, None, text, answered)
+    if not _SID.fullmatch(call.form.get("MessageSid", "")):
+        raise BadAddress("send the message's MessageSid", "MessageSid")
+    try:
+        address = Address.parse(Channel.SMS, _bare(author))
+    except BadAddress as error:
+        raise BadAddress(str(error), "From") from None
+    said = Said(
+        Subject.of(tenant, address),
+        event,
+        source="twilio",
+        source_id=call.form["MessageSid"],
+        evidence={
+            "text": text[:1600],
+            "to": sender.identity,
+            "keywords": f"version {keywords.VERSION}",
+            "opt_out_type": call.form.get("OptOutType", "")[:16],
+        },
+    )
+    return Heard(says, said, text, answered)
+
+
+_OPT_OUT_TYPES: Mapping[str, Says] = {
+    "STOP": Says.OUT,
+    "START": Says.START,
+    "HELP": Says.HELP,
+}
+
+
+def _event(says: Says, now: Millis) -> Event | None:
+    # The webhook carries no time of its own (only Twilio's API knows it), so no clock.
+    if says is Says.OUT:
+        return Event(Kind.OUT, now, ALL, Voice.STOP, Authority.PERSON, door=DOOR)
+    if says is Says.START:
+        return Event(Kind.LIFT, now, ALL, authority=Authority.START, door=DOOR)
+    return None
+
+
+def _answers_itself(sender: Sender, text: str) -> bool:
+    """Whether Twilio or the carrier has answered the person already.
+
+    Long codes, services and toll-free numbers answer Twilio's own words. A short code answers
+    nothing by itself; with Advanced Opt-Out, whatever Twilio answered carries OptOutType.
+    """
+    if sender.kind not in ("long_code", "toll_free", "messaging_service"):
+        return False
+    known = keywords.TWILIO_STOP | keywords.TWILIO_START | keywords.TWILIO_HELP
+    return keywords.as_twilio_reads(text) in known
+
+
+def reply(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sender) -> Response:
+    """TwiML with one answer at the most. As text/plain it would be texted to the person."""
+    answer = MessagingResponse()
+    if text := _text(heard, recorded, tenant, sender):
+        answer.message(text)
+    return Response(str(answer), content_type="text/xml; charset=utf-8")
+
+
+def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sender) -> str | None:
+    if heard.answered_by_twilio:
+        return None
+    brand = next(b for b in tenant.brands.values() if b.id == sender.brand_id)
+    name = tenant.name[:60]
+    if heard.says is Says.HELP:
+        return f"{brand.name[:40]}: for help, {brand.contact[:80]}. Reply STOP to unsubscribe."
+    if recorded is None:
+        return None
+    stopped = any(out.voice is Voice.STOP for out in recorded.standing.outs)
+    if heard.says is Says.OUT:
+        if not stopped:
+            return None
+        return f"{name}: you are unsubscribed and get no more marketing texts. START undoes this."
+    if stopped:
+        return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."
+    return f"{name}: you get texts again as before. Reply HELP for help, STOP to unsubscribe."

@@ -1,0 +1,28 @@
+"""The application: settings, then the installation, then prefs' doors, then webhooks' doors."""
+
+import os
+
+from flask import Flask
+
+from prefs.installation import Installation
+from prefs.settings import Settings
+from prefs.web import door, openapi, pages
+from prefs.web.api import api
+from prefs.web.directory_api import directory_api
+from prefs.web.health import health
+from webhooks.inbound import inbound
+
+
+def create_app(opened: Installation | None = None) -> Flask:
+    """The WSGI application. Without an installation it opens the one of the environment."""
+    if opened is None:
+        opened = Installation.open(Settings.load(os.environ))
+        opened.directory.watch()
+    app = Flask("prefs.web")
+    door.install(app, opened)
+    app.register_blueprint(health)
+    pages.install(app)
+    openapi.install(app, api, directory_api)
+    app.register_blueprint(openapi.openapi)
+    app.register_blueprint(inbound)
+    return app
