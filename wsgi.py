@@ -6,7 +6,7 @@ from flask import Flask
 
 from prefs.installation import Installation
 from prefs.settings import Settings
-from prefs.web import door, openapi, pages
+from prefs.web import door, openapi, pages, shortcut
 from prefs.web.api import api
 from prefs.web.directory_api import directory_api
 from prefs.web.health import health
@@ -25,4 +25,5 @@ def create_app(opened: Installation | None = None) -> Flask:
     openapi.install(app, api, directory_api)
     app.register_blueprint(openapi.openapi)
     app.register_blueprint(inbound)
+    app.wsgi_app = shortcut.before(app.wsgi_app, opened)  # type: ignore[method-assign,assignment]
     return app

@@ -239,8 +239,9 @@ _POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 2}
 
 _POSTGRESQL_OPTIONS: dict[str, Any] = {
     "connect_timeout": 2,
+    # A server may be set to answer before a commit is on its disk; here that would be a no.
     "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c timezone=UTC"
-    " -c idle_in_transaction_session_timeout=60000",
+    " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on",
     "application_name": "prefs",
 }
 

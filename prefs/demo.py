@@ -1,15 +1,20 @@
 """The cast: Alice opted in, Bob left by one-click, Carol complained, Dave replied STOP,
 Erin was erased. The demo shows them, and the tests know them too."""
 
+import json
+import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
+from twilio.request_validator import RequestValidator
 
 from prefs import directory, ledger, rights
 from prefs.address import Address, Channel
 from prefs.directory import SCOPES, Tenant
 from prefs.installation import Installation
 from prefs.ledger import Said, Subject
+from prefs.links import Claim, Links, Minted
+from prefs.links import Purpose as LinkPurpose
 from prefs.policy import (
     ALL,
     Authority,
@@ -151,3 +156,58 @@ def _say(connection: Connection, tenant: Tenant, now: Millis) -> None:
         ],
     )
     rights.erase(connection, tenant.id, Subject.of(tenant, ERIN), now - 100 * DAY)
+
+
+def what_to_try(cast: Cast, links: Links, url: str, now: Millis) -> str:
+    """The lines that a demo shows once it answers at ``url``; those with curl run as they are."""
+    tenant = cast.tenant
+    news = tenant.topic("product-news").scope
+
+    def minted(address: Address) -> Minted:
+        digest = tenant.digest(address)
+        claim = Claim(LinkPurpose.UNSUBSCRIBE, tenant.id, address.channel, digest, news)
+        return links.mint(url, claim, now)
+
+    def check(address: Address) -> str:
+        body = json.dumps(
+            {"channel": address.channel, "address": address.value, "topic": "product-news"}
+        )
+        return (
+            f"curl -s {url}/v1/check -H 'Authorization: Bearer {cast.key}' "
+            f"-H 'Content-Type: application/json' -d '{body}'"
+        )
+
+    hook = f"{url}/webhooks/twilio/{tenant.slug}"
+    message = {
+        "MessageSid": f"SM{secrets.token_hex(16)}",
+        "AccountSid": ACCOUNT,
+        "From": FRANK.value,
+        "To": SENDER,
+        "Body": "STOP",
+    }
+    signature = RequestValidator(TOKEN).compute_signature(hook, message)
+    form = " ".join(f"--data-urlencode '{name}={text}'" for name, text in message.items())
+    return f"""
+prefs is up, with a demo that begins afresh at each start. Ctrl-C stops it.
+
+API docs    {url}/docs
+API key     {cast.key}
+
+May I send product news to Alice, who asked for it? (allow)
+
+  {check(ALICE)}
+
+And to Bob, who left by one click? (deny, with the reason)
+
+  {check(BOB)}
+
+Leave, as a link in a mail to Grace does; then choose, as Alice. Open in a browser:
+
+  {minted(Address(Channel.EMAIL, "grace@example.org")).unsubscribe}
+  {minted(ALICE).preferences}
+
+Reply STOP as Frank, signed as Twilio would; then ask whether he may be texted (deny):
+
+  curl -s {hook} -H 'X-Twilio-Signature: {signature}' {form}
+  {check(FRANK)}
+"""

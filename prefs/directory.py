@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Table, exc, select, update
 
 from prefs import tables
 from prefs.address import Address, Channel, digest_key
-from prefs.database import Database, Unavailable
+from prefs.database import Database, Unavailable, insert
 from prefs.policy import Millis, Mode, Purpose, Scope, Topic
 from prefs.settings import BadSetting
 
@@ -162,9 +162,8 @@ NOBODY = Directory(0, {}, {}, {})
 _TABLES = (tables.tenant, tables.brand, tables.topic, tables.sender, tables.api_key)
 
 
-def _revision(connection: Connection) -> int:
-    row = connection.execute(select(tables.installation.c.revision)).first()
-    return row[0] if row else 0
+def _sample(master: bytes) -> bytes:
+    return Address(Channel.EMAIL, "sample@example.org").digest(digest_key(master, 0))
 
 
 def _assembled(rows: Mapping[str, Any], master: bytes) -> Directory:
@@ -232,28 +231,37 @@ class CurrentDirectory:
         except Unavailable:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 rows = json.loads(snapshot.read_bytes())
-                self.directory = _assembled(rows, master)
+                # One made with another secret is no use: everybody's digest is another.
+                if rows["sample"] == _sample(master).hex():
+                    self.directory = _assembled(rows, master)
 
     def find(self, look: Callable[[Directory], Found | None]) -> Found | None:
         """What ``look`` finds in memory, or else in the database. Raises ``Unavailable``."""
         found = look(self.directory)
-        if found is None and self.refresh():
+        if found is None:
+            # Looked at again though nothing is new: another thread may just have read it.
+            self.refresh()
             found = look(self.directory)
         return found
 
     def refresh(self) -> bool:
         """Reads the database again if anything changed. Raises ``Unavailable``."""
         with self._lock, self._database.reading() as connection:
-            revision = _revision(connection)
+            table = tables.installation
+            found = connection.execute(select(table.c.revision, table.c.digest_sample)).first()
+            revision, sample = found or (0, _sample(self._master))
             if revision == self.directory.revision:
                 return False
+            if sample != _sample(self._master):
+                # Only a start without a database comes here: `prepare` compares it otherwise.
+                raise Unavailable("PREFS_DIGEST_KEY is not the secret of this database")
             rows = {
                 table.name: [dict(row._mapping) for row in connection.execute(select(table))]
                 for table in _TABLES
             }
             for key in rows["api_key"]:
                 key["hash"] = key["hash"].hex()
-            self._keep({"revision": revision, **rows})
+            self._keep({"revision": revision, "sample": sample.hex(), **rows})
             return True
 
     def _keep(self, rows: Mapping[str, Any]) -> None:
@@ -286,12 +294,14 @@ def prepare(connection: Connection, master: bytes) -> None:
     Raises ``BadSetting`` if it is another one: every address would look unknown, and every
     no would be lost.
     """
-    sample = Address(Channel.EMAIL, "sample@example.org").digest(digest_key(master, 0))
     table = tables.installation
-    row = connection.execute(select(table.c.digest_sample)).first()
-    if row is None:
-        connection.execute(table.insert().values(id=1, revision=1, digest_sample=sample))
-    elif not hmac.compare_digest(bytes(row[0]), sample):
+    # Several workers may start at once.
+    connection.execute(
+        insert(connection, table)
+        .values(id=1, revision=1, digest_sample=_sample(master))
+        .on_conflict_do_nothing()
+    )
+    if connection.scalar(select(table.c.digest_sample)) != _sample(master):
         raise BadSetting(
             "PREFS_DIGEST_KEY is not the secret that this database was made with: restore that one"
         )
@@ -481,11 +491,15 @@ def end_key(connection: Connection, key: Key, at: Millis) -> None:
 
     An end never moves to later: a revoked key stays revoked.
     """
-    if key.ends_at is not None and key.ends_at <= at:
-        return
+    table = tables.api_key
     connection.execute(
-        update(tables.api_key)
-        .where(tables.api_key.c.tenant_id == key.tenant_id, tables.api_key.c.id == key.id)
+        update(table)
+        .where(
+            table.c.tenant_id == key.tenant_id,
+            table.c.id == key.id,
+            # As the database has it: `key` may be older than another worker's revocation.
+            table.c.ends_at.is_(None) | (table.c.ends_at > at),
+        )
         .values(ends_at=at)
     )
     _changed(connection)

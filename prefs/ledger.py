@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, exc, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    exc,
+    exists,
+    null,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from prefs import database, tables
 from prefs.address import Address, Channel
@@ -153,28 +164,25 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
 
     A thousand or so at a time: every address stays locked until the transaction ends.
     """
+    if not said:
+        return []
     rows = lock(connection, tenant, [one.subject for one in said])
     known = _known(connection, tenant, said) if len(said) > 1 else set()
     fresh: dict[int, Said] = {}
     for number, one in enumerate(said):
         name = (one.source, one.source_id)
-        if one.source is None or name not in known:
+        if None in name or name not in known:
             fresh[number] = one
             known.add(name)
     standings = {digest: unpacked(row.standing) for digest, row in rows.items()}
-    done = _folded(connection, tenant, fresh, standings)
+    done = _folded(connection, tenant, said, fresh, standings)
     if not _append(connection, tenant, fresh, done):
         if len(said) > 1:
             # Somebody recorded one of these at this very moment: which one, the database says.
             return [record(connection, tenant, one) for one in said]
-        fresh, done = {}, {}
-        standings = {digest: unpacked(row.standing) for digest, row in rows.items()}
+        return [Recorded(Outcome.DUPLICATE, done[0].before, done[0].before)]
     _keep(connection, tenant, rows, fresh, done)
-    return [
-        done.get(number)
-        or Recorded(Outcome.DUPLICATE, standings[one.subject.digest], standings[one.subject.digest])
-        for number, one in enumerate(said)
-    ]
+    return done
 
 
 def lock(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> dict[bytes, Row[Any]]:
@@ -214,7 +222,11 @@ def _known(
     """Which sources are known already. This spares work; the constraint is what holds."""
     table = tables.event
     known: set[tuple[str | None, str | None]] = set()
-    names = sorted((one.source, one.source_id or "") for one in said if one.source is not None)
+    names = sorted(
+        (one.source, one.source_id)
+        for one in said
+        if one.source is not None and one.source_id is not None
+    )
     for source, group in groupby(names, key=lambda name: name[0]):
         found = connection.execute(
             select(table.c.source_id).where(
@@ -230,22 +242,26 @@ def _known(
 def _folded(
     connection: Connection,
     tenant: int,
+    said: Sequence[Said],
     fresh: Mapping[int, Said],
     standings: dict[bytes, Standing],
-) -> dict[int, Recorded]:
-    done: dict[int, Recorded] = {}
-    said: dict[bytes, list[Event]] = defaultdict(list)
-    for number, one in fresh.items():
+) -> list[Recorded]:
+    done: list[Recorded] = []
+    heard: dict[bytes, list[Event]] = defaultdict(list)
+    for number, one in enumerate(said):
         digest = one.subject.digest
-        said[digest].append(one.event)
         before = standings[digest]
+        if number not in fresh:
+            done.append(Recorded(Outcome.DUPLICATE, before, before))
+            continue
+        heard[digest].append(one.event)
         if one.event.retracts:
             past = [entry.event for entry in history(connection, tenant, digest)]
-            standing, outcome = fold([*past, *said[digest]])[0], Outcome.APPLIED
+            standing, outcome = fold([*past, *heard[digest]])[0], Outcome.APPLIED
         else:
             standing, outcome = after(before, one.event)
         standings[digest] = standing
-        done[number] = Recorded(outcome, before, standing)
+        done.append(Recorded(outcome, before, standing))
     return done
 
 
@@ -253,7 +269,7 @@ def _append(
     connection: Connection,
     tenant: int,
     fresh: Mapping[int, Said],
-    done: Mapping[int, Recorded],
+    done: Sequence[Recorded],
 ) -> bool:
     """Whether the events are in the ledger now: all of them, or none if a source was known."""
     events: list[dict[str, Any]] = []
@@ -302,7 +318,10 @@ def _append(
         statement = database.insert(connection, tables.event).on_conflict_do_nothing(
             index_elements=["tenant_id", "source", "source_id"]
         )
-        if connection.execute(statement, events[0]).rowcount == 0:
+        # Unless it is told to, SQLAlchemy closes the cursor of an INSERT before it counts, and
+        # psycopg then says -1: a duplicate would pass for a new event.
+        told = {"preserve_rowcount": True}
+        if connection.execute(statement, events[0], execution_options=told).rowcount == 0:
             return False
     elif events:
         try:
@@ -320,7 +339,7 @@ def _keep(
     tenant: int,
     rows: Mapping[bytes, Row[Any]],
     fresh: Mapping[int, Said],
-    done: Mapping[int, Recorded],
+    done: Sequence[Recorded],
 ) -> None:
     changed: dict[bytes, dict[str, Any]] = {}
     for number, one in fresh.items():
@@ -375,6 +394,8 @@ def remember(connection: Connection, tenant: int, subjects: Iterable[Subject]) -
         }
         for s in subjects
     }
+    if not rows:
+        return
     statement = database.insert(connection, table)
     connection.execute(
         statement.on_conflict_do_update(
@@ -543,21 +564,31 @@ def changes(connection: Connection, tenant: int, since: Cursor, limit: int = 100
 
 
 class Difference(NamedTuple):
-    """An address whose standing is not what its events amount to."""
+    """An address whose standing is not what its events amount to.
+
+    ``stored`` is None where it cannot be read, or where the whole row is gone.
+    """
 
     digest: bytes
-    stored: Standing
+    stored: Standing | None
     folded: Standing
 
 
 def replay(connection: Connection, tenant: int) -> Iterator[Difference]:
     """Folds every address's events again and yields where the stored standing differs."""
-    for channel in Channel:
-        beyond = b""
-        while page := roll(connection, tenant, channel, beyond, 500):
-            for known in page:
-                events = [entry.event for entry in history(connection, tenant, known.digest)]
-                folded, _ = fold(events)
-                if folded != known.standing:
-                    yield Difference(known.digest, known.standing, folded)
-            beyond = page[-1].digest
+    table, said = tables.address, tables.event
+    mine = select(table.c.digest, table.c.standing).where(table.c.tenant_id == tenant)
+    gone = select(said.c.digest, null()).where(
+        said.c.tenant_id == tenant,
+        said.c.seq == 1,
+        ~exists().where(table.c.digest == said.c.digest, table.c.tenant_id == tenant),
+    )
+    found = connection.execute(union_all(mine, gone), execution_options={"yield_per": 500})
+    for digest, text in found:
+        folded, _ = fold([entry.event for entry in history(connection, tenant, bytes(digest))])
+        try:
+            stored = None if text is None else unpacked(text)
+        except ValueError:
+            stored = None
+        if stored != folded:
+            yield Difference(bytes(digest), stored, folded)

@@ -23,9 +23,7 @@ def erase(connection: Connection, tenant: int, subject: Subject, now: Millis) ->
         .values(value=None, person=None, shared=False, erased_at=now)
     )
     connection.execute(
-        delete(evidence).where(
-            evidence.c.tenant_id == tenant, evidence.c.digest == subject.digest
-        )
+        delete(evidence).where(evidence.c.tenant_id == tenant, evidence.c.digest == subject.digest)
     )
     event = Event(Kind.OUT, now, ALL, Voice.ERASURE, Authority.RIGHTS, door="erasure")
     return ledger.record(connection, tenant, Said(unknown, event))

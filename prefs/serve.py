@@ -26,6 +26,9 @@ PORTS = range(8000, 8101)
 GRACE = 10
 """Seconds that requests under way are given when the server is stopped."""
 
+FIRST_ANSWER_WITHIN = 30
+"""Seconds after which a server that never answered is taken for one that cannot."""
+
 PAUSES = (0.1, 1.0)
 """Seconds between the end of a server and the next: at first, and at most."""
 
@@ -46,8 +49,9 @@ def serve(
 ) -> int:
     """Serves until SIGINT or SIGTERM, then returns the exit code.
 
-    Calls ``ready`` with the local URL, once, when ``/healthz`` answers. A port of
-    ``None`` is the first free one of ``PORTS``, 0 any free one. Raises ``BadSetting``.
+    Calls ``ready`` with the local URL, once, when ``/healthz`` answers; from then on it
+    starts the server again for ever. A port of ``None`` is the first free one of
+    ``PORTS``, 0 any free one. Raises ``BadSetting``.
     """
     stopping = False
 
@@ -67,6 +71,7 @@ def serve(
         here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
         url = f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
         announced = False
+        begun = time.monotonic()
         pause = PAUSES[0]
         while not stopping:
             answering = False
@@ -79,6 +84,12 @@ def serve(
                         if not announced:
                             announced = True
                             ready(url)
+                    if not announced and time.monotonic() - begun > FIRST_ANSWER_WITHIN:
+                        _say(
+                            f"The server did not answer within {FIRST_ANSWER_WITHIN} seconds: "
+                            "what it said above is the reason"
+                        )
+                        return 1
                     time.sleep(TICK)
             finally:
                 _stop(server, GRACE if answering else 0)
@@ -120,22 +131,18 @@ def _bind(address: str, port: int) -> socket.socket:
     On Linux SO_REUSEPORT may be set after bind(). Our own workers can then join the
     port, while a first bind() of anybody else still fails, this function's included.
     """
-    # SO_REUSEADDR only where connections of an earlier server linger in TIME_WAIT:
-    # two processes that both set it at the same moment could both bind.
-    for reuse in (False, True):
-        held = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
-        try:
-            held.bind((address, port))
-        except OSError:
-            held.close()
-            if reuse:
-                raise
-        else:
-            break
-    if LINUX:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, False)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+    held = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        # Connections of an earlier server linger in TIME_WAIT. Once it is bound the option
+        # goes, else a second socket that sets it could be bound beside one that does not listen.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        held.bind((address, port))
+        if LINUX:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, False)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+    except OSError:
+        held.close()
+        raise
     return held
 
 

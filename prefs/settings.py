@@ -1,6 +1,7 @@
 """The environment, read once into one frozen object. Nobody else reads ``os.environ``."""
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,10 @@ def token_file(data: Path, provider: str) -> Path:
 
 def keep_token(data: Path, provider: str, account: str, token: str) -> None:
     """Makes ``token`` the account's newest; the one before goes on verifying beside it."""
+    if not re.fullmatch(r"[!-~]+", token):
+        # The file is split at its spaces, and one line that is not ASCII would close the door
+        # to every account's STOPs.
+        raise BadSetting("a provider's token is printable ASCII without spaces")
     path = token_file(data, provider)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     held: dict[str, list[str]] = {}
@@ -125,9 +130,13 @@ def _text(environ: Mapping[str, str], name: str) -> str:
     """A variable, or the contents of the file that ``NAME_FILE`` names."""
     if path := environ.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text(encoding="ascii").strip()
+            text = Path(path).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise BadSetting(f"{name}_FILE names a file that cannot be read") from error
+        if not text:
+            # The default would be another database, or another secret, than the one meant.
+            raise BadSetting(f"{name}_FILE names an empty file")
+        return text
     return environ.get(name, "").strip()
 
 
@@ -180,14 +189,22 @@ def _database_url(environ: Mapping[str, str], data: Path) -> str:
         return "postgresql+psycopg" + url.removeprefix(scheme)
     if scheme not in ("sqlite", "postgresql+psycopg"):
         raise BadSetting("PREFS_DATABASE_URL begins with sqlite:/// or postgresql://")
-    if scheme == "sqlite" and (":memory:" in url or url == "sqlite://"):
-        raise BadSetting("PREFS_DATABASE_URL names a file: a database in memory keeps nothing")
+    if scheme == "sqlite" and (
+        ":memory:" in url or not url.removeprefix("sqlite:///").strip("/") or "///" not in url
+    ):
+        raise BadSetting(
+            "PREFS_DATABASE_URL names a file (sqlite:////folder/prefs.sqlite3): "
+            "a database in memory keeps nothing"
+        )
     return url
 
 
 def _public_url(environ: Mapping[str, str]) -> str:
     url = (_text(environ, "PREFS_PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadSetting("PREFS_PUBLIC_URL is not an address") from error
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     # RFC 8058 section 3.1: the URI of a one-click link is https.
     if parts.scheme != "https" and not (parts.scheme == "http" and local):

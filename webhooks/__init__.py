@@ -4,4 +4,3 @@ from webhooks import twilio
 
 PROVIDERS = {"twilio": twilio}
 """Name in the URL -> module. Each has ``verify``, ``translate`` and ``reply``."""
-

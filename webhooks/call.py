@@ -16,3 +16,4 @@ class Call:
     url: str
     headers: Headers
     form: "MultiDict[str, str]"
+    body: bytes = b""

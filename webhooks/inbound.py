@@ -22,7 +22,9 @@ def receive(provider: str, slug: str) -> Response:
         raise Problem(404, "There is no such provider.")
     opened = door.installation()
     tenant = opened.directory.find(lambda known: known.tenant(slug))
-    call = Call(_signed_url(), request.headers, request.form)
+    # The body first: once the form was read, nothing of it is left.
+    body = request.get_data()
+    call = Call(_signed_url(), request.headers, request.form, body)
     try:
         if tenant is None:
             raise Forged

@@ -3,20 +3,24 @@
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Response
 from twilio.request_validator import (
+    HMAC_SHA1,
+    HMAC_SHA256,
     SIGNATURE_HEADER,
     SIGNATURE_SETTINGS_HEADER,
     RequestValidator,
     get_signature_algorithm,
 )
 from twilio.twiml.messaging_response import MessagingResponse
+from werkzeug.datastructures import MultiDict
 
 from prefs.address import Address, BadAddress, Channel
 from prefs.directory import Sender, Tenant
 from prefs.ledger import Recorded, Said, Subject
-from prefs.policy import ALL, Authority, Event, Kind, Millis, Voice
+from prefs.policy import ALL, Authority, Event, Kind, Millis, Outcome, Standing, Voice
 from prefs.settings import Settings
 from webhooks import keywords
 from webhooks.call import Call, Forged
@@ -35,9 +39,11 @@ class Heard(NamedTuple):
 
 
 # The signed string has no separators, so one request can be cut into names and values anew.
-# Twilio's names are plain words; a cut elsewhere gives one that is not, or loses one we need.
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-_SID = re.compile(r"[A-Za-z0-9]{2,64}")
+# Twilio's names are plain words, and what we read of them stands once and is whole; a cut
+# elsewhere gives one that is not, or loses one we need.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_READ = ("AccountSid", "Body", "From", "MessageSid", "MessagingServiceSid", "OptOutType", "To")
+_SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 
 
 def verify(call: Call, tenant: Tenant, settings: Settings) -> Sender:
@@ -45,6 +51,8 @@ def verify(call: Call, tenant: Tenant, settings: Settings) -> Sender:
     account = call.form.get("AccountSid", "")
     mine = [s for s in tenant.senders if s.provider == "twilio" and s.account == account]
     if not mine or not all(_NAME.fullmatch(name) for name in call.form):
+        raise Forged
+    if any(len(call.form.getlist(name)) > 1 for name in _READ):
         raise Forged
     if not is_signed(call, settings.provider_tokens("twilio", account)):
         raise Forged
@@ -58,12 +66,18 @@ def verify(call: Call, tenant: Tenant, settings: Settings) -> Sender:
 def is_signed(call: Call, tokens: tuple[str, ...]) -> bool:
     """Whether one of the tokens (two during a rotation) has signed the request."""
     signature = call.headers.get(SIGNATURE_HEADER)
-    if not signature:
+    algorithm = get_signature_algorithm(call.headers.get(SIGNATURE_SETTINGS_HEADER)).upper()
+    # An algorithm that it does not know, Twilio's validator would write into the log.
+    if not signature or algorithm not in (HMAC_SHA1, HMAC_SHA256):
         return False
-    algorithm = get_signature_algorithm(call.headers.get(SIGNATURE_SETTINGS_HEADER))
+    signed: MultiDict[str, str] | str = call.form
+    if call.body and not call.form:
+        # A body that is no form is signed by its hash, which stands in the URL.
+        if "bodySHA256" not in parse_qs(urlsplit(call.url).query):
+            return False
+        signed = call.body.decode("utf-8", "replace")
     return any(
-        RequestValidator(token).validate(call.url, call.form, signature, algorithm)
-        for token in tokens
+        RequestValidator(token).validate(call.url, signed, signature, algorithm) for token in tokens
     )
 
 
@@ -153,11 +167,18 @@ def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sende
         return f"{brand.name[:40]}: for help, {brand.contact[:80]}. Reply STOP to unsubscribe."
     if recorded is None:
         return None
-    stopped = any(out.voice is Voice.STOP for out in recorded.standing.outs)
+    stopped = _is_stopped(recorded.standing)
     if heard.says is Says.OUT:
-        if not stopped:
+        # One confirmation (47 CFR 64.1200(a)(12)): a second STOP gets none, or a machine that
+        # answers STOP to each of our answers would go on for ever. A retry gets it again.
+        again = recorded.outcome is not Outcome.DUPLICATE and _is_stopped(recorded.before)
+        if again or not stopped:
             return None
         return f"{name}: you are unsubscribed and get no more marketing texts. START undoes this."
     if stopped:
         return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."
     return f"{name}: you get texts again as before. Reply HELP for help, STOP to unsubscribe."
+
+
+def _is_stopped(standing: Standing) -> bool:
+    return any(out.voice is Voice.STOP for out in standing.outs)

@@ -3,7 +3,7 @@
 What a tenant owns (topics, brands, senders, keys) is managed in ``directory_api``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import Response, request
@@ -71,9 +71,10 @@ _ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
 @api.alt_response(422, schema=schemas.Problem, content_type="application/problem+json")
 def check() -> Response:
     """The hot path: no schema machinery, and one primary-key read at the most."""
-    tenant, now = door.tenant(), door.now()
+    asked, now = door.read_json(), door.now()
+    tenant = _knowing(door.tenant(), [asked])
     try:
-        topic, channel, subject = _question(tenant, door.read_json())
+        topic, channel, subject = question(tenant, asked)
     except Held as held:
         detail = f"{held.detail[:1].upper()}{held.detail[1:]}."
         raise Problem(422, detail, {held.field: [detail]}, reason=held.reason) from None
@@ -85,10 +86,21 @@ def check() -> Response:
         except Unavailable:
             if topic.purpose is not TopicPurpose.TRANSACTIONAL:
                 raise
-    return door.answer(_shown(tenant, may_send(Message(topic, channel), standing, now)))
+    return door.answer(shown_decision(tenant, may_send(Message(topic, channel), standing, now)))
 
 
-def _question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None]:
+def _knowing(tenant: Tenant, items: Iterable[Any]) -> Tenant:
+    """The tenant, read anew if these name a topic that it does not know. Raises ``Unavailable``."""
+    for item in items:
+        slug = item.get("topic") if isinstance(item, dict) else None
+        if isinstance(slug, str) and slug not in tenant.topics:
+            current = door.installation().directory
+            current.refresh()
+            return current.directory.tenants[tenant.id]
+    return tenant
+
+
+def question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None]:
     """What an item asks. No subject where nothing needs to be looked up. Raises ``Held``."""
     if not isinstance(item, dict):
         raise Held("bad_item", "body", "send an object with channel, address and topic")
@@ -98,9 +110,7 @@ def _question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None
     slug, name = item.get("topic"), item.get("channel")
     if not isinstance(slug, str):
         raise Held("bad_item", "topic", "name the topic")
-    topic = tenant.topics.get(slug) or door.installation().directory.find(
-        lambda known: known.tenants[tenant.id].topics.get(slug)
-    )
+    topic = tenant.topics.get(slug)
     channel = _CHANNELS.get(name) if isinstance(name, str) else None
     explain = item.get("explain", False)
     if topic and topic.purpose is TopicPurpose.TRANSACTIONAL and explain is not True:
@@ -109,6 +119,8 @@ def _question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None
         return topic, channel or Channel.EMAIL, None
     if not isinstance(explain, bool):
         raise Held("bad_item", "explain", "explain is true or false")
+    if not isinstance(item.get("region", ""), str):
+        raise Held("bad_item", "region", "the region is two letters")
     if channel is None:
         raise Held("bad_item", "channel", f"the channel is one of: {', '.join(_CHANNELS)}")
     if topic is None:
@@ -129,7 +141,7 @@ def _subject(tenant: Tenant, item: Mapping[str, Any]) -> Subject:
     return Subject.of(tenant, Address.parse(Channel(item["channel"]), text, item.get("region")))
 
 
-def _shown(tenant: Tenant, decision: Decision) -> dict[str, Any]:
+def shown_decision(tenant: Tenant, decision: Decision) -> dict[str, Any]:
     ground = decision.ground
     return {
         "decision": decision.verdict,
@@ -169,19 +181,24 @@ def checks(asked: dict[str, Any]) -> Response:
     In the caller's order and spelling. A bad item fails alone. The cursor is for
     `GET /v1/changes`: who has left since.
     """
-    tenant, now = door.tenant(), door.now()
+    tenant, now, known = door.tenant(), door.now(), True
     common = {name: asked[name] for name in ("channel", "topic") if name in asked}
+    items = [{**common, **item} if isinstance(item, dict) else item for item in asked["items"]]
+    try:
+        tenant = _knowing(tenant, items)
+    except Unavailable:
+        known = False
     questions: list[tuple[Topic, Channel, Subject | None] | Held] = []
-    for item in asked["items"]:
+    for item in items:
         try:
-            questions.append(_question(tenant, {**common, **item}))
+            questions.append(question(tenant, item))
         except Held as held:
+            if held.reason == "unknown_topic" and not known:
+                held = Held("state_unknown", "topic", REASONS["state_unknown"])
             questions.append(held)
-        except Unavailable:
-            questions.append(Held("state_unknown", "topic", REASONS["state_unknown"]))
     wanted = [q[2].digest for q in questions if not isinstance(q, Held) and q[2]]
     standings: dict[bytes, Standing] = {}
-    cursor, known = None, True
+    cursor = None
     try:
         if wanted:
             with door.reading() as connection:
@@ -190,19 +207,20 @@ def checks(asked: dict[str, Any]) -> Response:
     except Unavailable:
         known = False
     answers: list[dict[str, Any]] = []
-    for item, question in zip(asked["items"], questions, strict=True):
-        if isinstance(question, Held):
-            shown = _shown(tenant, hold(question.reason, now))
-            shown |= {"field": question.field, "detail": question.detail}
+    for item, asks in zip(items, questions, strict=True):
+        if isinstance(asks, Held):
+            shown = shown_decision(tenant, hold(asks.reason, now))
+            shown |= {"field": asks.field, "detail": asks.detail}
         else:
-            topic, channel, subject = question
+            topic, channel, subject = asks
             standing = standings.get(subject.digest, NOTHING) if subject else NOTHING
             if known or topic.purpose is TopicPurpose.TRANSACTIONAL:
                 decision = may_send(Message(topic, channel), standing, now)
             else:
                 decision = hold("state_unknown", now)
-            shown = _shown(tenant, decision)
-        answers.append({"address": item.get("address"), **shown})
+            shown = shown_decision(tenant, decision)
+        spelled = item.get("address") if isinstance(item, dict) else None
+        answers.append({"address": spelled if isinstance(spelled, str) else None, **shown})
     return door.answer({"items": answers, "cursor": cursor})
 
 
@@ -302,7 +320,10 @@ def put_device(said: dict[str, Any]) -> Response:
     new = Subject.of(tenant, Address.parse(Channel.PUSH, said["address"]))
     old = None
     if "replaces" in said:
-        old = Subject.of(tenant, Address.parse(Channel.PUSH, said["replaces"]))
+        try:
+            old = Subject.of(tenant, Address.parse(Channel.PUSH, said["replaces"]))
+        except BadAddress as error:
+            raise BadAddress(str(error), "replaces") from None
 
     def act(connection: Connection) -> dict[str, Any]:
         recorded = devices.register(connection, tenant.id, new, old, said.get("person"), now)
@@ -335,7 +356,9 @@ def standing(asked: dict[str, Any]) -> Response:
     offered = [topic for topic in tenant.topics.values() if subject.channel in topic.offered]
     shown = _standing(tenant, found) | {
         "topics": {
-            topic.slug: _shown(tenant, may_send(Message(topic, subject.channel), found, now))
+            topic.slug: shown_decision(
+                tenant, may_send(Message(topic, subject.channel), found, now)
+            )
             for topic in offered
         }
     }
@@ -455,7 +478,7 @@ def suppressions(asked: dict[str, Any]) -> Response:
     with door.reading() as connection:
         page = ledger.roll(connection, tenant.id, channel, beyond, asked["limit"])
     rows = [
-        {"address": known.value, **_shown(tenant, decision)}
+        {"address": known.value, **shown_decision(tenant, decision)}
         for known in page
         if (decision := ledger.suppressed(known.standing, topics, channel, now))
     ]

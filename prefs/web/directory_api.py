@@ -1,6 +1,7 @@
 """The API of what a tenant owns: topics, brands, senders, keys, itself."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from flask import Response
@@ -8,10 +9,11 @@ from sqlalchemy import Connection
 
 from prefs import directory
 from prefs.address import Channel
+from prefs.database import Unavailable
 from prefs.directory import Key, Tenant
 from prefs.policy import Mode, Purpose, Topic
 from prefs.web import door, schemas
-from prefs.web.door import guarded
+from prefs.web.door import Problem, guarded
 from prefs.web.openapi import StrictBlueprint
 from prefs.web.schemas import written
 
@@ -21,10 +23,12 @@ directory_api = StrictBlueprint(
 
 
 def _fresh() -> Tenant:
-    """The tenant as it is after a change of this request."""
-    opened = door.installation()
-    opened.directory.refresh()
-    return opened.directory.directory.tenants[door.tenant().id]
+    """The tenant as it is now, with what another worker or this request has changed."""
+    current = door.installation().directory
+    with suppress(Unavailable):
+        # A change that was committed has happened, even if it cannot be read again yet.
+        current.refresh()
+    return current.directory.tenants[door.tenant().id]
 
 
 def _modes(channels: Mapping[str, str | None]) -> dict[Channel, Mode]:
@@ -51,7 +55,7 @@ def _topic(tenant: Tenant, topic: Topic) -> dict[str, Any]:
 @directory_api.response(200, schemas.TopicsOut)
 def list_topics() -> Response:
     """The topics there are"""
-    tenant = door.tenant()
+    tenant = _fresh()
     return door.answer({"topics": [_topic(tenant, topic) for topic in tenant.topics.values()]})
 
 
@@ -94,8 +98,10 @@ def add_topic(entry: dict[str, Any]) -> Response:
 @directory_api.response(200, schemas.TopicOut)
 def change_topic(entry: dict[str, Any], slug: str) -> Response:
     """Change what a topic is called and where it goes out"""
-    tenant = door.tenant()
-    topic = tenant.topic(slug)
+    tenant = _fresh()
+    topic = tenant.topics.get(slug)
+    if topic is None:
+        raise Problem(404, "There is no such topic; GET /v1/topics lists those there are.")
     offered = _modes(entry["channels"]) if "channels" in entry else topic.offered
 
     def act(connection: Connection) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def change_topic(entry: dict[str, Any], slug: str) -> Response:
 @directory_api.response(200, schemas.BrandsOut)
 def list_brands() -> Response:
     """The brands there are"""
-    brands = door.tenant().brands.values()
+    brands = _fresh().brands.values()
     return door.answer(
         {"brands": [{"slug": b.slug, "name": b.name, "contact": b.contact} for b in brands]}
     )
@@ -150,7 +156,7 @@ def add_brand(entry: dict[str, Any]) -> Response:
 @directory_api.response(200, schemas.SendersOut)
 def list_senders() -> Response:
     """The numbers and services that send for the brands"""
-    tenant = door.tenant()
+    tenant = _fresh()
     return door.answer(
         {
             "senders": [
@@ -203,7 +209,9 @@ def add_sender(entry: dict[str, Any]) -> Response:
 @directory_api.response(204)
 def remove_sender(sender_id: int) -> Response:
     """Take a sender away: what people answer it is refused from then on"""
-    tenant = door.tenant()
+    tenant = _fresh()
+    if not any(sender.id == sender_id for sender in tenant.senders):
+        raise Problem(404, "There is no such sender; GET /v1/senders lists those there are.")
     with door.writing() as connection:
         directory.remove_sender(connection, tenant, sender_id)
     _fresh()
@@ -223,7 +231,7 @@ def _key(key: Key) -> dict[str, Any]:
 def _own_key(key_id: str) -> Key:
     found = door.installation().directory.find(lambda known: known.keys.get(key_id))
     if found is None or found.tenant_id != door.tenant().id:
-        raise door.Problem(404, "There is no such key; GET /v1/keys lists those there are.")
+        raise Problem(404, "There is no such key; GET /v1/keys lists those there are.")
     return found
 
 
@@ -232,8 +240,8 @@ def _own_key(key_id: str) -> Key:
 @directory_api.response(200, schemas.KeysOut)
 def list_keys() -> Response:
     """The API keys, without their secrets"""
-    keys = door.installation().directory.directory.keys.values()
-    mine = [_key(key) for key in keys if key.tenant_id == door.tenant().id]
+    tenant, current = _fresh(), door.installation().directory
+    mine = [_key(key) for key in current.directory.keys.values() if key.tenant_id == tenant.id]
     return door.answer({"keys": mine})
 
 
@@ -262,6 +270,8 @@ def add_key(entry: dict[str, Any]) -> Response:
 def rotate_key(asked: dict[str, Any], key_id: str) -> Response:
     """Make a key with the same name and scopes; the old one goes on for `grace_hours`"""
     old = _own_key(key_id)
+    if old.ends_at is not None and old.ends_at <= door.now():
+        raise Problem(409, "This key has ended; make a new one with POST /v1/keys.")
 
     def act(connection: Connection) -> dict[str, Any]:
         key, text = directory.rotate_key(
@@ -279,8 +289,9 @@ def rotate_key(asked: dict[str, Any], key_id: str) -> Response:
 @directory_api.response(204)
 def revoke_key(key_id: str) -> Response:
     """Revoke a key, on every worker within ten seconds"""
+    key = _own_key(key_id)
     with door.writing() as connection:
-        directory.end_key(connection, _own_key(key_id), door.now())
+        directory.end_key(connection, key, door.now())
     _fresh()
     return Response(status=204)
 
@@ -290,7 +301,7 @@ def revoke_key(key_id: str) -> Response:
 @directory_api.response(200, schemas.TenantOut)
 def show_tenant() -> Response:
     """The tenant whose key this is"""
-    return door.answer(_tenant(door.tenant()))
+    return door.answer(_tenant(_fresh()))
 
 
 def _tenant(tenant: Tenant) -> dict[str, Any]:
@@ -307,7 +318,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 @directory_api.response(200, schemas.TenantOut)
 def change_tenant(entry: dict[str, Any]) -> Response:
     """Change the tenant's name or what a confirmed double opt-in may end"""
-    tenant = door.tenant()
+    tenant = _fresh()
     changed = {**_tenant(tenant), **entry}
 
     def act(connection: Connection) -> dict[str, Any]:

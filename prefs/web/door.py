@@ -9,10 +9,12 @@ import json
 import os
 import re
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from http import HTTPStatus
+from math import isinf
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ from werkzeug.exceptions import HTTPException
 from prefs import database, tables
 from prefs.address import BadAddress
 from prefs.database import Unavailable
-from prefs.directory import BadEntry, Key, Taken, Tenant
+from prefs.directory import BadEntry, Key, Taken, Tenant, Unknown
 from prefs.installation import Installation
 from prefs.policy import BadEvent, Millis
 
@@ -75,7 +77,7 @@ _UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # --- who may come in ---
 
-_BEARER = re.compile(r"(?i:bearer) +prefs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+BEARER = re.compile(r"(?i:bearer) +prefs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
 def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -85,6 +87,14 @@ def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         @wraps(view)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
             enter(scopes)
+            try:
+                return view(*args, **kwargs)
+            except Unknown:
+                # Another worker may have made it a moment ago.
+                seen = tenant()
+                installation().directory.refresh()
+                if enter(scopes) is seen:
+                    raise
             return view(*args, **kwargs)
 
         wrapped.guarded_by = scopes  # type: ignore[attr-defined]
@@ -95,7 +105,7 @@ def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 def enter(scopes: tuple[str, ...]) -> Tenant:
     """The tenant whose key this request shows; 401 or 403 otherwise."""
-    shown = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    shown = BEARER.fullmatch(request.headers.get("Authorization", ""))
     directory = installation().directory
     key = directory.find(lambda known: known.keys.get(shown[1])) if shown else None
     if shown is None or key is None or not key.opens(shown[2], now()):
@@ -126,9 +136,20 @@ def read_json() -> Any:
     """The body as JSON, strictly: what two parsers could read differently is refused."""
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Problem(415, "Send JSON, with `Content-Type: application/json`.")
-    body = request.get_data(cache=False)
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        # A few bytes can unfold to gigabytes, and no request here is long enough to need it.
+        raise Problem(415, "Send the body as it is, without `Content-Encoding`.")
+    return strict_json(request.get_data())
+
+
+def strict_json(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        return json.loads(
+            body.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
     except RecursionError:
         raise Problem(400, "The JSON is nested too deeply.") from None
     except UnicodeDecodeError as error:
@@ -144,14 +165,20 @@ def read_json() -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise Problem(400, "A field stands twice.", errors={named(twice): ["Send it once."]})
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
     raise Problem(400, f"{name} is not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise Problem(400, "The body holds a number that is too large.")
+    return number
 
 
 def named(field: object) -> str:
@@ -187,9 +214,9 @@ def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -
             answered = act(connection)
         return answer(answered, status)
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", name):
-        raise Problem(400, "The Idempotency-Key is 1 to 255 printable ASCII characters.")
-    said = f"{request.method}\0{request.full_path}\0".encode() + request.get_data()
-    digest = hashlib.blake2b(said, digest_size=16).digest()
+        detail = "The Idempotency-Key is 1 to 255 printable ASCII characters."
+        raise Problem(400, detail, {"Idempotency-Key": [detail]})
+    digest = _request_digest()
     table = tables.idempotency
     mine = (table.c.tenant_id == tenant().id) & (table.c.key == name)
     with writing() as connection:
@@ -214,14 +241,25 @@ def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -
         if not claimed.rowcount:
             kept = connection.execute(select(table).where(mine)).one()
             if bytes(kept.request_digest) != digest:
-                raise Problem(
-                    422, "This Idempotency-Key was sent with another request; take a new one."
-                )
+                detail = "This Idempotency-Key was sent with another request; take a new one."
+                raise Problem(422, detail, {"Idempotency-Key": [detail]})
             return answer(json.loads(kept.answer), kept.status)
         answered = act(connection)
         stored = {name: None if name == "key" else value for name, value in answered.items()}
         connection.execute(table.update().where(mine).values(answer=orjson.dumps(stored).decode()))
     return answer(answered, status)
+
+
+def _request_digest() -> bytes:
+    said = hashlib.blake2b(digest_size=16)
+    for part in (
+        request.method.encode(),
+        request.path.encode(),
+        request.query_string,
+        request.get_data(),
+    ):
+        said.update(b"%d\0" % len(part) + part)
+    return said.digest()
 
 
 def answer(body: Mapping[str, Any], status: int = 200) -> Response:
@@ -318,7 +356,11 @@ def http_problem(error: HTTPException) -> Response:
         errors = {k: v for part in messages.values() for k, v in flat(part).items()}
         names = ", ".join(sorted(errors)[:5])
         return Problem(status, f"Change these fields: {names}.", errors, headers).response()
-    return Problem(status, error.description or "", headers=headers).response()
+    detail = error.description or ""
+    if status == 413:
+        limit = installation().settings.body_limit
+        detail = f"The body has more than {limit} bytes; send it in several requests."
+    return Problem(status, detail, headers=headers).response()
 
 
 def _unexpected(error: Exception) -> Response:
@@ -336,6 +378,8 @@ def install(app: Flask, opened: Installation) -> None:
     app.extensions["prefs"] = opened
     app.config["MAX_CONTENT_LENGTH"] = opened.settings.body_limit
     app.config["MAX_FORM_MEMORY_SIZE"] = opened.settings.body_limit
+    # Only files may be kept by whoever fetched them; all else is "no-store" (``_with_headers``).
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
     # A redirect turns a one-click POST into a GET (RFC 8058 section 3.1).
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -358,19 +402,26 @@ def install(app: Flask, opened: Installation) -> None:
         app.wsgi_app = below  # type: ignore[assignment,method-assign]
 
 
-_CSP = (
+CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
 
 
+def headers_of_all(opened: Installation) -> dict[str, str]:
+    """The headers that every answer has, unless its view gave it another of the name."""
+    worker = {"X-Worker": str(os.getpid())} if opened.settings.worker_header else {}
+    return {
+        "Content-Security-Policy": CSP,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Robots-Tag": "noindex",
+        **worker,
+    }
+
+
 def _with_headers(response: Response) -> Response:
-    headers = response.headers
-    headers.setdefault("Content-Security-Policy", _CSP)
-    headers.setdefault("Cache-Control", "no-store")
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Robots-Tag"] = "noindex"
-    if installation().settings.worker_header:
-        headers["X-Worker"] = str(os.getpid())
+    for name, value in headers_of_all(installation()).items():
+        response.headers.setdefault(name, value)
     return response

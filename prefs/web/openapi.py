@@ -1,6 +1,7 @@
 """flask-smorest, made to speak RFC 9457 and to read JSON strictly; the docs without a CDN."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, render_template
 from flask_smorest import Api
@@ -53,6 +54,7 @@ def install(app: Flask, *blueprints: SmorestBlueprint) -> None:
         API_VERSION="v1",
         OPENAPI_VERSION="3.1.0",
     )
+    public_url = app.extensions["prefs"].settings.public_url
     api = ProblemApi(
         app,
         spec_kwargs={
@@ -62,6 +64,7 @@ def install(app: Flask, *blueprints: SmorestBlueprint) -> None:
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "security": [{"key": []}],
+            "servers": [{"url": urlsplit(public_url).path or "/"}],
         },
     )
     api.spec.components.security_scheme(

@@ -6,7 +6,7 @@ section 3.2, 16 CFR 316.5), and is answered without a redirect.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,12 +30,15 @@ from prefs.policy import (
     Kind,
     Message,
     Millis,
+    Out,
     Outcome,
     Scope,
+    Snooze,
     Standing,
     Topic,
     Verdict,
     Voice,
+    fold,
     may_send,
 )
 from prefs.policy import Purpose as TopicPurpose
@@ -45,11 +48,14 @@ pages = Blueprint("pages", __name__)
 
 PAGE_WORDING = "preference page, English, version 1"
 
+DOUBLE_CLICK: Millis = 10_000
+"""Presses of one button this close to each other are one press."""
+
 
 class TokenConverter(BaseConverter):
     """Takes slashes too: mail programs add and double them, and a redirect is forbidden."""
 
-    regex = ".+"
+    regex = r"[\s\S]+"
     part_isolating = False
 
     def to_python(self, value: str) -> str:
@@ -179,39 +185,59 @@ def leave(token: str) -> str | Response:
     with door.writing() as connection:
         recorded = ledger.record(connection, visit.tenant.id, said)
         value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+        undo = None if by_mailbox else _undo_token(connection, visit, scope, recorded)
     if by_mailbox:
         return Response("Unsubscribed.", content_type="text/plain; charset=utf-8")
-    return _left(visit, scope, recorded, value)
+    return render_template(
+        "left.html",
+        scope=_width(scope),
+        still=visit.transactional(),
+        undo=undo,
+        also_all=scope.topic is not None,
+        preferences=_choose(visit),
+        **visit.told(value),
+    )
 
 
 def _campaign(claim: Claim) -> dict[str, str]:
     return {"campaign": claim.campaign} if claim.campaign else {}
 
 
-def _left(visit: Visit, scope: Scope, recorded: Recorded, value: str | None) -> str:
-    width = "topic" if scope.topic is not None else "brand" if scope.brand is not None else "all"
-    said_before = any(
-        out.scope == scope and out.voice is Voice.PERSON for out in recorded.before.outs
-    )
-    return render_template(
-        "left.html",
-        scope=width,
-        still=visit.transactional(),
-        # Where the same was said before, taking back this press alone would say nothing.
-        undo=None if said_before else _undo_token(visit, scope, recorded),
-        also_all=width == "topic",
-        preferences=_choose(visit.claim),
-        **visit.told(value),
-    )
+def _width(scope: Scope) -> str:
+    return "topic" if scope.topic is not None else "brand" if scope.brand is not None else "all"
 
 
-def _undo_token(visit: Visit, scope: Scope, recorded: Recorded) -> str:
-    claim = undo_of(visit.claim, scope, recorded.standing.seq, door.now())
-    return door.installation().links.sign(claim)
+def _undo_token(
+    connection: Connection, visit: Visit, scope: Scope, recorded: Recorded
+) -> str | None:
+    """What takes back this press, where it would take back nothing else.
+
+    Otherwise whoever was forwarded a mail could press, undo, and so lift an old no.
+    """
+    now, before = door.now(), recorded.before
+    if _was_said(before, scope, now):
+        said = [e.event for e in ledger.history(connection, visit.tenant.id, visit.claim.digest)]
+        press = (Kind.OUT, scope, Voice.PERSON)
+        while said and (said[-1].kind, said[-1].scope, said[-1].voice) == press:
+            if now - said[-1].heard_at > DOUBLE_CLICK:
+                break
+            said.pop()
+        before, _ = fold(said)
+    if _was_said(before, scope, now):
+        return None
+    return door.installation().links.sign(undo_of(visit.claim, scope, recorded.standing.seq, now))
 
 
-def _choose(claim: Claim) -> str:
+def _was_said(standing: Standing, scope: Scope, now: Millis) -> bool:
+    """Whether a no or a pause that covers the scope is in force."""
+    agreed = [c for c in standing.consents if c.scope == scope and c.lasts(now)]
+    words: list[Out | Snooze] = [*standing.outs, *(s for s in standing.snoozes if s.until > now)]
+    return any(w.scope.covers(scope) and not any(c.beats(w) for c in agreed) for w in words)
+
+
+def _choose(visit: Visit) -> str:
     """A preference link that turns nothing on, as old as the link it was made from may be."""
+    claim = replace(visit.claim, scope=visit.scope)
     return door.installation().links.mint(request.script_root, claim, 0).preferences
 
 
@@ -239,12 +265,11 @@ def _undo(visit: Visit, token: str) -> str:
         )
         value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
     still_out = any(out.scope.covers(scope) for out in recorded.standing.outs)
-    width = "topic" if scope.topic is not None else "brand" if scope.brand is not None else "all"
     return render_template(
         "undone.html",
-        scope=width,
+        scope=_width(scope),
         lifted=recorded.outcome is Outcome.APPLIED and not still_out,
-        preferences=_choose(visit.claim),
+        preferences=_choose(visit),
         **visit.told(value),
     )
 
@@ -290,8 +315,8 @@ def _leave_all(connection: Connection, visit: Visit) -> str:
     return _preferences(
         connection,
         visit,
-        changes=["You are unsubscribed from everything."],
-        undo=_undo_token(visit, ALL, recorded),
+        changes=[("", "You are unsubscribed from everything.")],
+        undo=_undo_token(connection, visit, ALL, recorded),
     )
 
 
@@ -309,24 +334,27 @@ def _save(connection: Connection, visit: Visit, form: Mapping[str, str]) -> str:
     for topic in visit.marketing():
         if topic.slug in shown - wanted:
             event = _out(topic.scope, door.now(), "preference page")
-            sentence = f"{topic.title}: you are unsubscribed."
+            sentence = "you are unsubscribed."
         elif topic.slug in wanted - shown:
             if _is_old(visit.claim):
-                refused.append(f"{topic.title}: this link is too old to turn it on.")
+                refused.append((topic.title, "this link is too old to turn it on."))
                 continue
             event = _yes(topic, saw)
-            sentence = f"{topic.title}: you will get it."
+            sentence = "you will get it."
         else:
+            decision = may_send(Message(topic, visit.claim.channel), standing, door.now())
+            is_on = decision.verdict is Verdict.ALLOW
+            conflict |= stale and is_on is not (topic.slug in shown)
             continue
         recorded = ledger.record(
             connection, visit.tenant.id, Said(visit.subject, event, evidence=_page_evidence(topic))
         )
         if recorded.outcome is Outcome.APPLIED:
-            changes.append(sentence)
+            changes.append((topic.title, sentence))
         elif stale:
             conflict = True
         else:
-            refused.append(f"{topic.title}: it cannot be turned on from here.")
+            refused.append((topic.title, "it cannot be turned on from here."))
     return _preferences(connection, visit, changes=changes, refused=refused, conflict=conflict)
 
 
@@ -362,8 +390,8 @@ def _is_old(claim: Claim) -> bool:
 def _preferences(
     connection: Connection,
     visit: Visit,
-    changes: list[str] | None = None,
-    refused: list[str] | None = None,
+    changes: list[tuple[str, str]] | None = None,
+    refused: list[tuple[str, str]] | None = None,
     conflict: bool = False,
     undo: str | None = None,
 ) -> str:
@@ -382,7 +410,8 @@ def _preferences(
         "preferences.html",
         topics=choices,
         transactional=visit.transactional(),
-        all_out=any(out.scope == ALL for out in standing.outs),
+        all_out=any(out.scope == ALL and out.voice is Voice.PERSON for out in standing.outs),
+        stopped=any(out.voice is Voice.STOP for out in standing.outs),
         saw=standing.seq,
         shown=" ".join(choice.slug for choice in choices if choice.on),
         expired=_is_old(visit.claim),
@@ -439,8 +468,8 @@ def bad_link(error: BadLink) -> tuple[str, int]:
 @pages.errorhandler(Unavailable)
 def unavailable(error: Unavailable) -> tuple[str, int, dict[str, str]]:
     advice = (
-        "We could not store what you asked for. Nothing has changed yet: please try again "
-        "in a minute."
+        "We cannot read or store what you want at this moment. Nothing has changed: please try "
+        "again in a minute."
     )
     return _problem("Please try again", advice), 503, {"Retry-After": "5"}
 

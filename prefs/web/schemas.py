@@ -1,7 +1,7 @@
 """What comes in and goes out over the API, field by field. OpenAPI is made from this."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -15,6 +15,7 @@ WORDS = ("out", "in", "lift", "snooze")
 SPEAKERS = ("person", "sender", "complaint")
 BASES = ("express", "soft_opt_in", "implied_purchase", "implied_inquiry", "legitimate_interest")
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 _SLUG = validate.Regexp(r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z", error="This is not a slug.")
 
@@ -39,6 +40,15 @@ class Text(fields.String):
         return text
 
 
+class YesNo(fields.Boolean):
+    """True or false, and none of the words and numbers that could stand for them."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
 class Instant(fields.String):
     """A moment in ISO 8601 with its time zone; inside, whole milliseconds."""
 
@@ -50,10 +60,7 @@ class Instant(fields.String):
             raise ValidationError("Write the time as in 2026-05-03T10:00:00Z.") from None
         if moment.tzinfo is None:
             raise ValidationError("Add the time zone, as in 2026-05-03T10:00:00Z.")
-        try:
-            millis = int(moment.timestamp() * 1000)
-        except (ValueError, OverflowError):
-            millis = -1
+        millis = (moment - _EPOCH) // timedelta(milliseconds=1)
         if not 0 <= millis < 253_402_300_800_000:
             raise ValidationError("The time is between the years 1970 and 9999.")
         return millis
@@ -91,16 +98,14 @@ class Addressed(Schema):
 
 class Check(Addressed):
     topic = fields.String(required=True, metadata={"examples": ["product-news"]})
-    explain = fields.Boolean(
-        metadata={"description": "On a transactional topic, look up the notes too."}
-    )
+    explain = YesNo(metadata={"description": "On a transactional topic, look up the notes too."})
 
 
 class Checks(Schema):
     channel = one_of(Channel, metadata={"description": "For items that name none."})
     topic = fields.String(metadata={"description": "For items that name none."})
     items = fields.List(
-        fields.Dict(),
+        fields.Raw(allow_none=True),
         required=True,
         validate=validate.Length(1, MOST_ITEMS),
         metadata={"description": "Each as in a single check. A bad item fails alone."},
@@ -112,7 +117,7 @@ class ScopeIn(Schema):
 
     topic = slugged()
     brand = slugged()
-    all = fields.Boolean(validate=validate.Equal(True))
+    all = YesNo(validate=validate.Equal(True))
 
     @validates_schema
     def one(self, data: dict[str, Any], **kwargs: Any) -> None:
@@ -139,7 +144,7 @@ class Preference(Addressed):
         validate=validate.Length(max=20),
         metadata={"description": "What the person had in front of them: text, language, version."},
     )
-    override = fields.Boolean(
+    override = YesNo(
         metadata={
             "description": "Over a person's own no. Needs a key with the scope override, said_at, "
             "and evidence with said, how and seen."
@@ -197,7 +202,7 @@ class LinksAsk(Schema):
     items = fields.List(
         fields.Nested(LinkAsk), required=True, validate=validate.Length(1, MOST_ITEMS)
     )
-    remember = fields.Boolean(
+    remember = YesNo(
         load_default=True,
         metadata={"description": "Keep the addresses, so that an export can name them."},
     )
@@ -287,7 +292,7 @@ class KeyRotation(Schema):
 
 class TenantChange(Schema):
     name = Text(120)
-    confirming_ends_complaint = fields.Boolean(
+    confirming_ends_complaint = YesNo(
         metadata={"description": "Whether a confirmed double opt-in may end a spam complaint."}
     )
 
@@ -325,7 +330,9 @@ class Decision(Out):
 
 
 class ItemDecision(Decision):
-    address = fields.Raw(metadata={"description": "As the caller wrote it."})
+    address = fields.String(
+        allow_none=True, metadata={"description": "As the caller wrote it; null if not text."}
+    )
     field = fields.String()
     detail = fields.String()
 

@@ -1,0 +1,67 @@
+"""The plain single check, answered in front of Flask.
+
+Campaigns ask it once for every message, and Flask's own work costs more than the answer.
+What is in any way out of the ordinary (no key, an odd body, an unknown topic, the store away)
+goes on to Flask, whose view of the same question is the one that explains; a test holds the
+two alike.
+"""
+
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import Any
+
+import orjson
+
+from prefs import ledger
+from prefs.database import Unavailable
+from prefs.installation import Installation
+from prefs.policy import NOTHING, Message, may_send
+from prefs.web.api import Held, question, shown_decision
+from prefs.web.door import BEARER, Problem, headers_of_all, strict_json
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, Any], Iterable[bytes]]
+
+LONGEST_BODY = 16_384
+
+
+def before(flask: Application, opened: Installation) -> Application:
+    """``flask``, and before it the shortcut."""
+    headers = [("Content-Type", "application/json"), *headers_of_all(opened).items()]
+
+    def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/v1/check" and environ["REQUEST_METHOD"] == "POST":
+            answered = _answer(opened, environ)
+            if answered is not None:
+                start_response("200 OK", [*headers, ("Content-Length", str(len(answered)))])
+                return [answered]
+        return flask(environ, start_response)
+
+    return application
+
+
+def _answer(opened: Installation, environ: Environ) -> bytes | None:
+    directory, now = opened.directory.directory, opened.clock()
+    shown = BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    key = directory.keys.get(shown[1]) if shown else None
+    if not shown or key is None or "check" not in key.scopes or not key.opens(shown[2], now):
+        return None
+    length = environ.get("CONTENT_LENGTH") or ""
+    if (
+        environ.get("CONTENT_TYPE") != "application/json"
+        or "HTTP_CONTENT_ENCODING" in environ
+        or not length.isdigit()
+        or int(length) > LONGEST_BODY
+    ):
+        return None
+    body = environ["wsgi.input"].read(int(length))
+    environ["wsgi.input"] = BytesIO(body)
+    tenant = directory.tenants[key.tenant_id]
+    try:
+        topic, channel, subject = question(tenant, strict_json(body))
+        standing = NOTHING
+        if subject is not None:
+            standing = ledger.unpacked(opened.database.standing(tenant.id, subject.digest))
+    except (Problem, Held, Unavailable):
+        return None
+    return orjson.dumps(shown_decision(tenant, may_send(Message(topic, channel), standing, now)))

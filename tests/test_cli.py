@@ -1,0 +1,137 @@
+"""The command: what it prints can be used, what it refuses it explains, in one line."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from prefs.cli import FIRST_STEPS, main
+from prefs.database import Database
+from prefs.demo import Cast
+from prefs.installation import Installation
+from prefs.settings import Settings
+
+
+@pytest.fixture
+def prefs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> "Command":
+    for name in [name for name in os.environ if name.startswith("PREFS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PREFS_DATA", str(settings.data))
+    monkeypatch.setenv("PREFS_DATABASE_URL", settings.database_url)
+    return Command()
+
+
+class Command:
+    def __call__(self, *words: str, code: int = 0, stdin: str | None = None) -> str:
+        result: Result = CliRunner().invoke(main, words, input=stdin)
+        assert result.exit_code == code, result.output
+        return result.output
+
+
+def test_the_first_steps_it_prints_lead_to_a_key_and_an_answer(prefs: Command) -> None:
+    printed = re.findall(r"^  bin/prefs (.+)$", FIRST_STEPS, re.MULTILINE)
+    outputs = [prefs(*shlex.split(line)) for line in printed]
+    assert re.fullmatch(r"prefs_[0-9a-f]{12}_[A-Za-z0-9_-]{43}\n", outputs[-1])
+    assert prefs("check", "alice@example.org", "--topic", "product-news").startswith("allow: ")
+
+
+def test_a_check_says_why_and_on_what_it_rests(prefs: Command, cast: Cast) -> None:
+    said = prefs("check", "BOB@example.org ", "--topic", "product-news", code=1)
+    assert said.startswith("deny: The person opted out. (opted_out)\nIt rests on event 1: out of ")
+    assert "through one-click" in said
+    assert prefs("check", "bob@example.org", "--topic", "order-updates").startswith("allow: ")
+    held = prefs("check", "+14155550104", "--topic", "trail-tips", "--channel", "sms", code=2)
+    assert held.startswith("hold: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("check", "alice@example.org", "--topic", "no-such-topic"), "there is no such topic"),
+        (("check", "alice", "--topic", "product-news"), "an email address has an @"),
+        (("topic", "add", "x", "--brand", "acme", "--title", "X"), "name at least one channel"),
+        (("topic", "add", "X!", "--brand", "acme", "--title", "X", "--email", "opt_in"), "a slug"),
+        (("brand", "add", "acme", "--name", "A", "--contact", "c"), "there is a brand of that"),
+        (("key", "revoke", "nothing"), "there is no such key"),
+        (("link", "a@example.org", "--campaign", "two words"), "a campaign is up to 32"),
+        (("sender", "remove", "99"), "there is no such sender"),
+        (("tenant", "change", "nobody"), "there is no such tenant"),
+    ],
+)
+def test_what_is_refused_is_explained_in_one_line(
+    prefs: Command, cast: Cast, words: tuple[str, ...], advice: str
+) -> None:
+    said = prefs(*words, code=1)
+    assert advice in said.lower()
+    assert len(said.splitlines()) == 1
+    assert "alice" not in said
+
+
+def test_without_a_database_it_says_so(
+    prefs: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PREFS_DATABASE_URL", f"sqlite:///{tmp_path / 'nowhere' / 'x.sqlite3'}")
+    assert "`prefs doctor` tells more" in prefs("tenant", "add", "acme", "--name", "A", code=1)
+    assert "run `prefs migrate`" in prefs("doctor", code=1)
+
+
+def test_an_import_must_say_what_was_left(prefs: Command, cast: Cast, tmp_path: Path) -> None:
+    file = tmp_path / "left.csv"
+    file.write_text("email\nzoe@example.org\n")
+    assert "Say what they left" in prefs("import", str(file), code=2)
+    prefs("import", str(file), "--topic", "product-news")
+    assert prefs("check", "zoe@example.org", "--topic", "product-news", code=1)
+
+
+def test_an_erased_person_is_unknown_and_stays_out(prefs: Command, cast: Cast) -> None:
+    assert "wording" in prefs("history", "alice@example.org")
+    prefs("erase", "alice@example.org", stdin="y\n")
+    assert "wording" not in prefs("history", "alice@example.org")
+    assert "(erased)" in prefs("check", "alice@example.org", "--topic", "product-news", code=1)
+
+
+def test_a_key_is_shown_once_rotated_and_revoked(
+    prefs: Command, cast: Cast, opened: Installation
+) -> None:
+    text = prefs("key", "add", "shop", "--scope", "check").strip()
+    key_id = text.split("_")[1]
+    assert text.split("_", 2)[2] not in prefs("key", "list")
+    again = prefs("key", "rotate", key_id, "--grace-hours", "1").strip()
+    assert again != text
+    prefs("key", "revoke", key_id)
+    assert re.search(rf"{key_id}\tshop\tcheck\tends ", prefs("key", "list"))
+
+
+def test_a_token_is_taken_from_the_prompt_and_never_shown(
+    prefs: Command, cast: Cast, settings: Settings
+) -> None:
+    said = prefs("sender", "token", "AC1", stdin="first-token\n")
+    prefs("sender", "token", "AC1", stdin="second-token\n")
+    assert settings.provider_tokens("twilio", "AC1") == ("second-token", "first-token")
+    assert "kept" in said
+
+
+def test_replay_finds_no_difference_and_finds_one(
+    prefs: Command, cast: Cast, settings: Settings
+) -> None:
+    assert prefs("replay") == "0 differences.\n"
+    database = Database(settings.database_url)
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE address SET standing = '[1,0,[],[],[],[],[]]' WHERE value = 'bob@example.org'"
+        )
+    database.close()
+    assert prefs("replay", code=1).endswith("1 differences.\n")
+
+
+def test_doctor_names_the_webhook_and_the_missing_token(prefs: Command, cast: Cast) -> None:
+    assert "no token for AC" in prefs("doctor", code=1)
+    prefs("sender", "token", cast.tenant.senders[0].account, stdin="a-token\n")
+    assert "/webhooks/twilio/acme#rc=5&rp=all" in prefs("doctor", code=1)
+
+
+def test_migrate_may_be_said_twice(prefs: Command, cast: Cast) -> None:
+    assert prefs("migrate") == prefs("migrate")
