@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import IO, Any, BinaryIO, ParamSpec, TypeVar
@@ -109,7 +108,7 @@ def main() -> None:
 @main.command()
 @click.option("--demo", is_flag=True, help="Show the cast, in a data folder that begins afresh.")
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=int, help="Default: 8000, or the next free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the next free one.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
 @told
 def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
@@ -128,6 +127,13 @@ def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
         if lock is not None:
             lock.close()
     sys.exit(code)
+
+
+@main.command("demo")
+@click.pass_context
+def demo_command(context: click.Context) -> None:
+    """The same as `prefs serve --demo`."""
+    context.invoke(serve, demo=True, host="127.0.0.1", port=None, workers=2)
 
 
 def _begin() -> Callable[[str], None]:
@@ -368,7 +374,7 @@ def link(
     with _opened() as opened:
         found = _tenant(opened, tenant)
         subject = _subject(found, channel, address, region)
-        scope = found.scope(topic=topic, brand=brand)
+        scope = found.leavable(topic=topic, brand=brand)
         with opened.database.writing() as connection:
             ledger.remember(connection, found.id, [subject])
         claim = Claim(
@@ -445,7 +451,7 @@ def import_command(
         raise click.UsageError("Say what they left: one of --topic, --brand and --all.")
     with _opened() as opened:
         found = _tenant(opened, tenant)
-        scope = found.scope(topic=topic, brand=brand)
+        scope = found.leavable(topic=topic, brand=brand)
         with _progress("import") as progress:
             try:
                 done = sheets.import_suppressions(
@@ -463,7 +469,7 @@ def import_command(
                 )
             except sheets.BadSheet as error:
                 raise click.ClickException(str(error)) from None
-    _print_json(asdict(done))
+    _print_json(done._asdict())
     if done.unreadable and rejects is None:
         click.echo("Name a file with --rejects to see the rows that could not be read.", err=True)
 
@@ -509,7 +515,7 @@ def scrub(
                 )
             except sheets.BadSheet as error:
                 raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(asdict(done), indent=2, default=str), err=True)
+    click.echo(json.dumps(done._asdict(), indent=2, default=str), err=True)
 
 
 @main.command()
@@ -535,7 +541,7 @@ def export(channel: str, topic: str | None, output: BinaryIO, tenant: str | None
                 now=opened.clock(),
                 progress=progress,
             )
-    click.echo(json.dumps(asdict(done), indent=2), err=True)
+    click.echo(json.dumps(done._asdict(), indent=2), err=True)
 
 
 # --- what a tenant owns ---
@@ -570,15 +576,12 @@ def change_tenant(slug: str, name: str | None, confirming_ends_complaint: bool |
     """Change a tenant's name, or what a confirmed opt-in may end."""
     with _opened() as opened:
         found = _tenant(opened, slug)
-        ends = found.confirming_ends_complaint
         with opened.database.writing() as connection:
             directory.change_tenant(
                 connection,
                 found,
-                name=found.name if name is None else name,
-                confirming_ends_complaint=ends
-                if confirming_ends_complaint is None
-                else confirming_ends_complaint,
+                name=name,
+                confirming_ends_complaint=confirming_ends_complaint,
             )
     click.echo(f"Changed the tenant {slug}.")
 

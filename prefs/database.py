@@ -15,7 +15,21 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, make_url
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    Text,
+    cast,
+    create_engine,
+    event,
+    exc,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 WAIT_SECONDS = 5.0
@@ -153,6 +167,19 @@ def committed_before_all_running(connection: Connection) -> int | None:
     return int(row[0])
 
 
+def commit_number(connection: Connection, latest: "Select[tuple[int | None]]") -> int | None:
+    """On PostgreSQL, this transaction's number in the order of commit; else None.
+
+    A transaction takes its own number before it waits for an address that another one is
+    writing to: the later of two may have the lower number. So it takes at least ``latest``,
+    the number of what it waited for.
+    """
+    if connection.dialect.name == "sqlite":
+        return None
+    own = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
+    return connection.scalar(select(func.greatest(own, latest.scalar_subquery())))
+
+
 # --- SQLite ---
 
 
@@ -175,6 +202,8 @@ def _open_sqlite(file: str) -> sqlite3.Connection:
             # NORMAL would lose the last commits with the power, and one of them is a no.
             "synchronous = FULL",
             "foreign_keys = ON",
+            # What a person had erased must not be left in the unused parts of the file.
+            "secure_delete = ON",
         ):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:

@@ -35,6 +35,9 @@ KINDS = ("long_code", "toll_free", "short_code", "messaging_service", "advanced_
 """What kind of sender a number or service is; it decides who answers a STOP."""
 
 POLL_SECONDS = 2.0
+SLOW_SECONDS = 0.5
+AFTER_SLOW_SECONDS = 1.0
+"""After a failure that took longer than the first, the database is left alone for the second."""
 
 
 class BadEntry(ValueError):
@@ -118,6 +121,13 @@ class Tenant:
 
     def topic_of(self, scope: Scope) -> Topic | None:
         return next((t for t in self.topics.values() if t.scope == scope), None)
+
+    def leavable(self, *, topic: str | None = None, brand: str | None = None) -> Scope:
+        """The scope that a link may leave. Raises ``Unknown``, or ``BadEntry`` for a topic that
+        always passes: its page would promise what does not happen."""
+        if topic is not None and self.topic(topic).purpose is Purpose.TRANSACTIONAL:
+            raise BadEntry("topic", "a transactional topic always passes; name a marketing topic")
+        return self.scope(topic=topic, brand=brand)
 
     def whole(self, scope: Scope) -> Scope | None:
         """The scope of a link, which names a topic alone, with its brand; None if it is gone."""
@@ -225,6 +235,7 @@ class CurrentDirectory:
         self._master = master
         self._snapshot = snapshot
         self._lock = threading.Lock()
+        self._not_before = 0.0
         self.directory = NOBODY
         try:
             self.refresh()
@@ -246,7 +257,22 @@ class CurrentDirectory:
 
     def refresh(self) -> bool:
         """Reads the database again if anything changed. Raises ``Unavailable``."""
-        with self._lock, self._database.reading() as connection:
+        with self._lock:
+            # While a database does not even refuse, requests with unknown keys would wait here
+            # one after another, each for its own attempt, and hold the threads that
+            # transactional needs.
+            began = time.monotonic()
+            if began < self._not_before:
+                raise Unavailable("the database did not answer a moment ago")
+            try:
+                return self._read()
+            except Unavailable:
+                if time.monotonic() - began > SLOW_SECONDS:
+                    self._not_before = time.monotonic() + AFTER_SLOW_SECONDS
+                raise
+
+    def _read(self) -> bool:
+        with self._database.reading() as connection:
             table = tables.installation
             found = connection.execute(select(table.c.revision, table.c.digest_sample)).first()
             revision, sample = found or (0, _sample(self._master))
@@ -338,14 +364,22 @@ def add_tenant(connection: Connection, slug: str, name: str, now: Millis) -> int
 
 
 def change_tenant(
-    connection: Connection, tenant: Tenant, *, name: str, confirming_ends_complaint: bool
+    connection: Connection,
+    tenant: Tenant,
+    *,
+    name: str | None = None,
+    confirming_ends_complaint: bool | None = None,
 ) -> None:
-    connection.execute(
-        update(tables.tenant)
-        .where(tables.tenant.c.id == tenant.id)
-        .values(name=name, confirming_ends_complaint=confirming_ends_complaint)
-    )
+    given = _given(name=name, confirming_ends_complaint=confirming_ends_complaint)
+    table = tables.tenant
+    if given:
+        connection.execute(update(table).where(table.c.id == tenant.id).values(given))
     _changed(connection)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """What is to be changed, and nothing that another change may just have set."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def add_brand(
@@ -400,15 +434,15 @@ def change_topic(
 ) -> None:
     """Changes what a topic is called and where it goes out. Raises ``Unknown``, ``BadEntry``."""
     topic = tenant.topic(slug)
-    connection.execute(
-        update(tables.topic)
-        .where(tables.topic.c.tenant_id == tenant.id, tables.topic.c.id == topic.scope.topic)
-        .values(
-            title=topic.title if title is None else title,
-            description=topic.description if description is None else description,
-            offered=_offered(topic.offered if offered is None else offered),
-        )
+    given = _given(
+        title=title,
+        description=description,
+        offered=None if offered is None else _offered(offered),
     )
+    table = tables.topic
+    mine = (table.c.tenant_id == tenant.id) & (table.c.id == topic.scope.topic)
+    if given:
+        connection.execute(update(table).where(mine).values(given))
     _changed(connection)
 
 

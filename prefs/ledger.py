@@ -22,6 +22,7 @@ from sqlalchemy import (
     bindparam,
     exc,
     exists,
+    func,
     null,
     select,
     tuple_,
@@ -176,7 +177,7 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
             known.add(name)
     standings = {digest: unpacked(row.standing) for digest, row in rows.items()}
     done = _folded(connection, tenant, said, fresh, standings)
-    if not _append(connection, tenant, fresh, done):
+    if not _append(connection, tenant, rows, fresh, done):
         if len(said) > 1:
             # Somebody recorded one of these at this very moment: which one, the database says.
             return [record(connection, tenant, one) for one in said]
@@ -268,10 +269,20 @@ def _folded(
 def _append(
     connection: Connection,
     tenant: int,
+    rows: Mapping[bytes, Row[Any]],
     fresh: Mapping[int, Said],
     done: Sequence[Recorded],
 ) -> bool:
     """Whether the events are in the ledger now: all of them, or none if a source was known."""
+    table = tables.event
+    latest = select(func.max(table.c.xact)).where(
+        table.c.tenant_id == tenant,
+        tuple_(table.c.digest, table.c.seq).in_(
+            [(digest, row.seq) for digest, row in rows.items()]
+        ),
+    )
+    number = database.commit_number(connection, latest) if fresh else None
+    place = {} if number is None else {"xact": number}
     events: list[dict[str, Any]] = []
     evidence: list[dict[str, Any]] = []
     for number, one in fresh.items():
@@ -288,7 +299,8 @@ def _append(
                 {"digest": digest, "seq": seq, "tenant_id": tenant, "salt": salt, "body": body}
             )
         events.append(
-            {
+            place
+            | {
                 "tenant_id": tenant,
                 "digest": digest,
                 "channel": one.subject.channel,
@@ -315,7 +327,7 @@ def _append(
             }
         )
     if len(events) == 1:
-        statement = database.insert(connection, tables.event).on_conflict_do_nothing(
+        statement = database.insert(connection, table).on_conflict_do_nothing(
             index_elements=["tenant_id", "source", "source_id"]
         )
         # Unless it is told to, SQLAlchemy closes the cursor of an INSERT before it counts, and
@@ -326,7 +338,7 @@ def _append(
     elif events:
         try:
             with connection.begin_nested():
-                connection.execute(tables.event.insert(), events)
+                connection.execute(table.insert(), events)
         except exc.IntegrityError:
             return False
     if evidence:

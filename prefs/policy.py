@@ -175,26 +175,22 @@ class Event:
     def __post_init__(self) -> None:
         if self.scope.topic is not None and self.scope.brand is None:
             raise BadEvent("a topic's scope names its brand too")
-        match self.kind:
-            case Kind.OUT:
-                if self.voice is None:
-                    raise BadEvent("an out needs the voice that said it")
-                if self.voice in (Voice.COMPLAINT, Voice.ERASURE) and self.scope != ALL:
-                    raise BadEvent(f"{self.voice} is always an out of all")
-            case Kind.IN:
-                if self.scope.topic is None:
-                    raise BadEvent("an in is about one topic, never a brand or all")
-                if self.authority in (Authority.START, Authority.RIGHTS):
-                    raise BadEvent(f"{self.authority} consents to nothing")
-            case Kind.SNOOZE:
-                if self.until is None:
-                    raise BadEvent("a snooze needs the date it ends")
-            case Kind.BLOCK | Kind.UNBLOCK:
-                if self.block is None:
-                    raise BadEvent(f"{self.kind} needs the name of the block")
-            case Kind.RETRACT:
-                if not self.retracts:
-                    raise BadEvent("a retract names the events it takes back")
+        if self.kind is Kind.OUT:
+            if self.voice is None:
+                raise BadEvent("an out needs the voice that said it")
+            if self.voice in (Voice.COMPLAINT, Voice.ERASURE) and self.scope != ALL:
+                raise BadEvent(f"{self.voice} is always an out of all")
+        elif self.kind is Kind.IN:
+            if self.scope.topic is None:
+                raise BadEvent("an in is about one topic, never a brand or all")
+            if self.authority in (Authority.START, Authority.RIGHTS):
+                raise BadEvent(f"{self.authority} consents to nothing")
+        elif self.kind is Kind.SNOOZE and self.until is None:
+            raise BadEvent("a snooze needs the date it ends")
+        elif self.kind in (Kind.BLOCK, Kind.UNBLOCK) and self.block is None:
+            raise BadEvent(f"{self.kind} needs the name of the block")
+        elif self.kind is Kind.RETRACT and not self.retracts:
+            raise BadEvent("a retract names the events it takes back")
         if self.retracts and self.kind is not Kind.RETRACT:
             raise BadEvent("only a retract takes events back")
 

@@ -29,6 +29,7 @@ class Settings:
     database_url: str
     public_url: str
     body_limit: int
+    proxies: int
     worker_header: bool
     digest_master: bytes = field(repr=False)
     signing_keys: tuple[bytes, ...] = field(repr=False)
@@ -59,6 +60,7 @@ class Settings:
             database_url=_database_url(environ, data),
             public_url=_public_url(environ),
             body_limit=_number(environ, "PREFS_BODY_LIMIT", 10 * MEGABYTE, low=1_000),
+            proxies=_number(environ, "PREFS_PROXIES", 0, low=0),
             worker_header=_switch(environ, "PREFS_WORKER_HEADER"),
             digest_master=_digest_master(environ, data),
             signing_keys=_signing_keys(environ, data),

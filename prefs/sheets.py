@@ -17,7 +17,6 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -52,7 +51,7 @@ from prefs.policy import (
 _BLOCK = 1 << 18
 _LONGEST_LINE = 1 << 20
 _LONGEST_QUOTED = 1 << 17
-_CHUNK_BYTES = 1 << 22
+_CHUNK_BYTES = 1 << 20
 _SAMPLE = 100
 _IMPORTED_AT_ONCE = 1_000
 _ASKED_AT_ONCE = 5_000
@@ -62,8 +61,7 @@ class BadSheet(ValueError):
     """The file as a whole cannot be read; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(NamedTuple):
     """What became of the rows. ``already`` were recorded by an earlier run of the same file."""
 
     rows: int
@@ -73,8 +71,7 @@ class Imported:
     unreadable: int
 
 
-@dataclass(frozen=True, slots=True)
-class Scrubbed:
+class Scrubbed(NamedTuple):
     """``refused`` counts by reason. ``cursor`` is where ``ledger.changes`` goes on from here;
     None if nothing needed to be looked up."""
 
@@ -85,8 +82,7 @@ class Scrubbed:
     cursor: Cursor | None
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(NamedTuple):
     """``unknown`` are suppressed too, but their addresses are erased or never were known."""
 
     rows: int
@@ -136,22 +132,27 @@ def _rows(lines: Iterator[Line], delimiter: str) -> Iterator[Row]:
     """Rows of one or more lines: csv asks for as many as a row takes, and those are its bytes.
 
     A quote that is never closed would swallow the rest of the file. It costs its own line
-    alone: the lines that were read in search of its end are read again.
+    alone: the lines that were read in search of its end are read again. Where every line
+    opens one, the searches get short, so that all is read a limited number of times.
     """
     again: deque[Line] = deque()
     taken: list[Line] = []
+    done = searched = 0
 
     def wanted() -> Iterator[str]:
-        size = 0
+        size = most = 0
         while True:
             line = again.popleft() if again else next(lines, None)
             if line is None:
                 if taken:
                     raise csv.Error
                 return
-            size = size + len(line.raw) if taken else 0
+            if taken:
+                size += len(line.raw)
+            else:
+                size, most = 0, min(_LONGEST_QUOTED, _LONGEST_QUOTED + 8 * done - searched)
             taken.append(line)
-            if not line.whole or size > _LONGEST_QUOTED:
+            if not line.whole or size > most:
                 raise csv.Error
             yield line.raw.decode("utf-8", "surrogateescape")
 
@@ -163,12 +164,15 @@ def _rows(lines: Iterator[Line], delimiter: str) -> Iterator[Row]:
         except csv.Error:
             first, *rest = taken
             again.extendleft(reversed(rest))
+            done += len(first.raw)
+            searched += sum(len(line.raw) for line in rest)
             reader = csv.reader(wanted(), delimiter=delimiter)
             yield Row(first.number, first.raw, [], _CUT if first.whole else _TOO_LONG)
             continue
         if cells is None:
             return
         raw = taken[0].raw if len(taken) == 1 else b"".join([line.raw for line in taken])
+        done += len(raw)
         yield Row(taken[0].number, raw, cells, _fault(raw))
 
 
@@ -334,8 +338,8 @@ _TIMES = (
     " updatedat timestamp date time"
 )
 _WORDS = (
-    "voice type reason source origin status kind category suppressiontype suppressionreason"
-    " unsubscribereason unsubscribetype"
+    "voice type reason source origin status suppressiontype suppressionreason unsubscribereason"
+    " unsubscribetype"
 )
 
 _SAYS: tuple[tuple[str, Voice | Block | None], ...] = (
@@ -343,11 +347,11 @@ _SAYS: tuple[tuple[str, Voice | Block | None], ...] = (
     ("erased erasure", Voice.ERASURE),
     ("stop repliedstop 21610", Voice.STOP),
     ("unsubscribe unsubscribed optout optedout globalunsubscribe", Voice.PERSON),
-    ("bounce bounced hardbounced permanentbounce permanent", Block.HARD_BOUNCE),
+    ("bounce bounced hardbounced permanentbounce", Block.HARD_BOUNCE),
     ("invalidaddress invalidemail invalidnumber", Block.INVALID),
     *[(_name(block), block) for block in Block],
     ("recipient person", Voice.PERSON),
-    ("sender senderoptedout admin byadmin manual manualsuppression customer", Voice.SENDER),
+    ("sender senderoptedout admin byadmin manual manualsuppression", Voice.SENDER),
     ("subscribed optin optedin snoozed consentexpired", None),
 )
 """What a cell says of its row: whose no it is, a block, or (None) that it is no no.
@@ -407,12 +411,12 @@ def import_suppressions(
                 except (BadAddress, NotAnOut) as error:
                     done["unreadable"] += 1
                     if out:
-                        text = row.raw.decode("utf-8", "backslashreplace")
+                        text = row.raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
                         out.writerow((row.line, str(error), text))
                     continue
                 # The subject too: the same file may be read once for each column and channel.
                 where = f"{scope.brand or ''}.{scope.topic or ''}:{subject.digest.hex()}"
-                source_id = f"{digest}:{row.line}:{where}"[:200]
+                source_id = f"{digest}:{row.line}:{where}"
                 said.append(Said(subject, event, "import", source_id, batch=batch))
             with opened.database.writing() as connection:
                 with connection.begin_nested() as trial:
@@ -518,7 +522,7 @@ def _count(
     connection.execute(
         update(table)
         .where(table.c.tenant_id == tenant.id, table.c.id == batch)
-        .values(counts=json.dumps(asdict(done)), finished_at=finished_at)
+        .values(counts=json.dumps(done._asdict()), finished_at=finished_at)
     )
 
 
@@ -608,7 +612,7 @@ def _address(sheet: Sheet, row: Row) -> Address | None:
         return None
 
 
-_PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]{1,32}(?:\.[a-z0-9_+-]{1,31})?")
+_PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
 
 
 def _can_receive(address: Address) -> bool:
@@ -618,7 +622,8 @@ def _can_receive(address: Address) -> bool:
     millisecond, and an audience of a million has a few thousand domains.
     """
     local, _, domain = address.value.rpartition("@")
-    if address.channel is Channel.EMAIL and len(domain) <= 60 and _PLAIN_LOCAL.fullmatch(local):
+    short = len(local) <= 64 and len(domain) <= 60
+    if address.channel is Channel.EMAIL and short and _PLAIN_LOCAL.fullmatch(local):
         return _takes_mail(domain)
     return address.can_consent
 

@@ -3,7 +3,8 @@
 What a tenant owns (topics, brands, senders, keys) is managed in ``directory_api``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Response, request
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from prefs import devices, ledger
 from prefs.address import Address, BadAddress, Channel
 from prefs.database import Unavailable
-from prefs.directory import Tenant
+from prefs.directory import BadEntry, Tenant
 from prefs.ledger import Cursor, Said, Subject
 from prefs.links import Claim, Purpose
 from prefs.policy import (
@@ -280,11 +281,12 @@ def _event(tenant: Tenant, said: Mapping[str, Any], now: Millis) -> Event:
         raise Problem(403, "This key lacks the scope override.")
     if said.get("until") is not None and said["until"] <= now:
         raise Problem(422, "Correct until.", {"until": ["This is past."]})
-    scope = said["scope"]
+    with _inside("scope"):
+        scope = tenant.scope(topic=said["scope"].get("topic"), brand=said["scope"].get("brand"))
     return Event(
         kind,
         now,
-        tenant.scope(topic=scope.get("topic"), brand=scope.get("brand")),
+        scope,
         Voice(said["said_by"]) if kind is Kind.OUT else None,
         Authority.OVERRIDE if override else Authority.SENDER,
         said_at=said_at,
@@ -293,6 +295,16 @@ def _event(tenant: Tenant, said: Mapping[str, Any], now: Millis) -> Event:
         basis=said.get("basis", ""),
         door=said["door"],
     )
+
+
+@contextmanager
+def _inside(where: str) -> Iterator[None]:
+    """Errors name their field by where in the body it stands."""
+    try:
+        yield
+    except (BadAddress, BadEntry) as error:
+        error.field = f"{where}.{error.field}"
+        raise
 
 
 def _if_match() -> int | None:
@@ -502,16 +514,14 @@ def links(asked: dict[str, Any]) -> Response:
     """Mint unsubscribe and preference links and the mail headers, for one address or 10,000
 
     The headers are those of RFC 8058; sign both with DKIM. The addresses are kept unless
-    `remember` is false. Takes an `Idempotency-Key`.
+    `remember` is false. Minting again gives links that work as well.
     """
     opened, tenant, now = door.installation(), door.tenant(), door.now()
     subjects, minted = [], []
     for number, item in enumerate(asked["items"]):
-        try:
+        with _inside(f"items.{number}"):
             subject = _subject(tenant, item)
-        except BadAddress as error:
-            raise BadAddress(str(error), f"items.{number}.{error.field}") from None
-        scope = tenant.scope(topic=item.get("topic"), brand=item.get("brand"))
+            scope = tenant.leavable(topic=item.get("topic"), brand=item.get("brand"))
         claim = Claim(
             Purpose.UNSUBSCRIBE,
             tenant.id,
@@ -531,9 +541,7 @@ def links(asked: dict[str, Any]) -> Response:
             }
         )
 
-    def act(connection: Connection) -> dict[str, Any]:
-        if asked["remember"]:
+    if asked["remember"]:
+        with door.writing() as connection:
             ledger.remember(connection, tenant.id, subjects)
-        return {"items": minted}
-
-    return door.written(act)
+    return door.answer({"items": minted})

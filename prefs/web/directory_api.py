@@ -111,7 +111,7 @@ def change_topic(entry: dict[str, Any], slug: str) -> Response:
             slug,
             title=entry.get("title"),
             description=entry.get("description"),
-            offered=offered,
+            offered=offered if "channels" in entry else None,
         )
         channels = {str(c): str(mode) for c, mode in offered.items()}
         return {**_topic(tenant, topic), **entry, "channels": channels}
@@ -319,16 +319,10 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 def change_tenant(entry: dict[str, Any]) -> Response:
     """Change the tenant's name or what a confirmed double opt-in may end"""
     tenant = _fresh()
-    changed = {**_tenant(tenant), **entry}
 
     def act(connection: Connection) -> dict[str, Any]:
-        directory.change_tenant(
-            connection,
-            tenant,
-            name=changed["name"],
-            confirming_ends_complaint=changed["confirming_ends_complaint"],
-        )
-        return changed
+        directory.change_tenant(connection, tenant, **entry)
+        return {**_tenant(tenant), **entry}
 
     response = door.written(act)
     _fresh()

@@ -22,6 +22,7 @@ import orjson
 from flask import Flask, Response, current_app, g, request
 from sqlalchemy import Connection, select
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from prefs import database, tables
 from prefs.address import BadAddress
@@ -136,9 +137,11 @@ def read_json() -> Any:
     """The body as JSON, strictly: what two parsers could read differently is refused."""
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         raise Problem(415, "Send JSON, with `Content-Type: application/json`.")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    shown = request.headers
+    coded = shown.get("Content-Encoding", "identity"), shown.get("Transfer-Encoding", "chunked")
+    if coded != ("identity", "chunked"):
         # A few bytes can unfold to gigabytes, and no request here is long enough to need it.
-        raise Problem(415, "Send the body as it is, without `Content-Encoding`.")
+        raise Problem(415, "Send the body as it is, uncompressed.")
     return strict_json(request.get_data())
 
 
@@ -237,8 +240,10 @@ def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -
                 heard_at=now(),
             )
             .on_conflict_do_nothing()
-        )
-        if not claimed.rowcount:
+            # Not rowcount: of an INSERT psycopg tells it only while its cursor is open.
+            .returning(table.c.key)
+        ).first()
+        if claimed is None:
             kept = connection.execute(select(table).where(mine)).one()
             if bytes(kept.request_digest) != digest:
                 detail = "This Idempotency-Key was sent with another request; take a new one."
@@ -391,6 +396,12 @@ def install(app: Flask, opened: Installation) -> None:
     app.register_error_handler(HTTPException, http_problem)
     app.register_error_handler(Exception, _unexpected)
     app.after_request(_with_headers)
+    if opened.settings.proxies:
+        # For the evidence: anyone may send X-Forwarded-For, so only as many are believed as
+        # there are proxies of ours. Host and scheme are never taken from a request.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=opened.settings.proxies, x_proto=0, x_host=0
+        )
     if prefix := urlsplit(opened.settings.public_url).path:
         inner = app.wsgi_app
 

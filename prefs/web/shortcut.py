@@ -62,6 +62,6 @@ def _answer(opened: Installation, environ: Environ) -> bytes | None:
         standing = NOTHING
         if subject is not None:
             standing = ledger.unpacked(opened.database.standing(tenant.id, subject.digest))
-    except (Problem, Held, Unavailable):
+    except (Problem, Held, Unavailable, ValueError):
         return None
     return orjson.dumps(shown_decision(tenant, may_send(Message(topic, channel), standing, now)))
