@@ -62,12 +62,10 @@ class Address:
     def can_consent(self) -> bool:
         """Whether the address is valid enough for a yes. It says nothing about deliverability."""
         if self.channel is Channel.EMAIL:
-            try:
-                # A "test environment", because example.com and .test are what people try us with.
-                validate_email(self.value, check_deliverability=False, test_environment=True)
-            except EmailNotValidError:
-                return False
-            return "." in self.value.rpartition("@")[2]
+            local, _, domain = self.value.rpartition("@")
+            if _PLAIN_LOCAL.fullmatch(local) and len(local) <= 64 and len(domain) <= 60:
+                return _takes_mail(domain)
+            return _is_valid_email(self.value)
         if self.channel is Channel.SMS:
             try:
                 return _is_possible(phonenumbers.parse(self.value))
@@ -180,6 +178,25 @@ def _unwrapped_once(text: str) -> str:
     if not local or not domain:
         raise BadAddress("an email address has something on both sides of the @")
     return f"{unicodedata.normalize('NFC', unicodedata.normalize('NFC', local).lower())}@{domain}"
+
+
+_PLAIN_LOCAL = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
+
+
+@lru_cache(maxsize=4096)
+def _takes_mail(domain: str) -> bool:
+    """Whether a plain name at ``domain`` is valid. Validating costs a tenth of a millisecond,
+    and an audience of a million has a few thousand domains."""
+    return _is_valid_email(f"a@{domain}")
+
+
+def _is_valid_email(value: str) -> bool:
+    try:
+        # A "test environment", because example.com and .test are what people try us with.
+        validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return False
+    return "." in value.rpartition("@")[2]
 
 
 @lru_cache(maxsize=4096)

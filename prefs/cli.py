@@ -20,7 +20,7 @@ from prefs.directory import KINDS, PROVIDERS, SCOPES, BadEntry, Tenant
 from prefs.installation import Installation
 from prefs.ledger import Subject
 from prefs.links import Claim, Purpose
-from prefs.policy import REASONS, Ground, Message, Mode, Scope, may_send
+from prefs.policy import REASONS, Ground, Message, Mode, Scope, for_address, may_send
 from prefs.policy import Purpose as TopicPurpose
 from prefs.settings import BadSetting, Settings, create_secrets, data_folder, keep_token
 
@@ -299,10 +299,10 @@ def check(address: str, channel: str, region: str | None, tenant: str | None, to
     with _opened() as opened:
         found = _tenant(opened, tenant)
         about = found.topic(topic)
-        subject = _subject(found, channel, address, region)
+        now, asked = opened.clock(), Address.parse(Channel(channel), address, region)
         with opened.database.reading() as connection:
-            standing = ledger.standing(connection, found.id, subject.digest)
-        decision = may_send(Message(about, subject.channel), standing, opened.clock())
+            standing = ledger.standing(connection, found.id, found.digest(asked))
+        decision = for_address(may_send(Message(about, asked.channel), standing, now), asked, now)
     click.echo(f"{decision.verdict}: {REASONS[decision.reason]} ({decision.reason})")
     if decision.ground:
         click.echo(_ground(found, decision.ground))
@@ -446,6 +446,7 @@ def import_command(
 ) -> None:
     """Record everyone in FILE, which another tool wrote, as opted out."""
     from prefs import sheets
+    from prefs.sheets.rows import BadSheet
 
     if sum((topic is not None, brand is not None, everything)) != 1:
         raise click.UsageError("Say what they left: one of --topic, --brand and --all.")
@@ -467,7 +468,7 @@ def import_command(
                     column=column,
                     dry_run=dry_run,
                 )
-            except sheets.BadSheet as error:
+            except BadSheet as error:
                 raise click.ClickException(str(error)) from None
     _print_json(done._asdict())
     if done.unreadable and rejects is None:
@@ -480,8 +481,16 @@ def import_command(
 @click.option("--channel", type=CHANNEL, default="email", show_default=True)
 @click.option("--region", help="Where phone numbers without + are dialled (ISO 3166).")
 @click.option("--column", help="The column that holds the addresses.")
-@click.option("-o", "--output", type=click.File("wb"), default="-", help="The sendable rows.")
-@click.option("--refused", type=click.File("wb"), help="The other rows, with the reason.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.File("wb", atomic=True),
+    default="-",
+    help="The sendable rows. The file is there when the run is done, whole.",
+)
+@click.option(
+    "--refused", type=click.File("wb", atomic=True), help="The other rows, with the reason."
+)
 @of_tenant
 @told
 def scrub(
@@ -496,6 +505,7 @@ def scrub(
 ) -> None:
     """Pass on the rows of FILE, an audience, that may be sent to; a summary goes to stderr."""
     from prefs import sheets
+    from prefs.sheets.rows import BadSheet
 
     with _opened() as opened:
         found = _tenant(opened, tenant)
@@ -513,7 +523,7 @@ def scrub(
                     progress=progress,
                     column=column,
                 )
-            except sheets.BadSheet as error:
+            except BadSheet as error:
                 raise click.ClickException(str(error)) from None
     click.echo(json.dumps(done._asdict(), indent=2, default=str), err=True)
 
@@ -521,7 +531,7 @@ def scrub(
 @main.command()
 @click.option("--channel", type=CHANNEL, default="email", show_default=True)
 @click.option("--topic", help="Who may not get this. None: who may get no marketing at all.")
-@click.option("-o", "--output", type=click.File("wb"), default="-")
+@click.option("-o", "--output", type=click.File("wb", atomic=True), default="-")
 @of_tenant
 @told
 def export(channel: str, topic: str | None, output: BinaryIO, tenant: str | None) -> None:

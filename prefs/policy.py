@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from prefs.address import Channel
+from prefs.address import Address, Channel
 
 Millis = int
 
@@ -405,6 +405,17 @@ def may_send(message: Message, standing: Standing, now: Millis) -> Decision:
 def hold(reason: str, now: Millis) -> Decision:
     """The answer where no standing could be read: keep the message and ask again."""
     return Decision(Verdict.HOLD, reason, None, (), now)
+
+
+def for_address(decision: Decision, address: Address, now: Millis) -> Decision:
+    """``decision``, or a hold where nobody has spoken and no such address can be.
+
+    A no is kept for anything that might be an address; marketing needs one that is valid, as
+    a yes does.
+    """
+    if decision.reason == "no_objection" and not address.can_consent:
+        return hold("bad_address", now)
+    return decision
 
 
 def _deny(

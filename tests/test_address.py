@@ -12,6 +12,7 @@ from prefs.address import (
     Channel,
     _any_email_key,
     _any_sms_key,
+    _is_valid_email,
     digest_key,
 )
 
@@ -480,3 +481,28 @@ def test_the_fast_path_for_e164_and_the_slow_one_agree(text: str, region: str | 
     assert sms(text) == text
     assert sms(" ".join(text)) == text
     assert sms(f"tel:{text}") == text
+
+
+@given(
+    st.one_of(
+        st.emails().map(lambda text: text.encode().decode("ascii", "ignore")),
+        st.builds(
+            "{}@{}".format,
+            st.text("ab.+-_'é ", max_size=40),
+            st.text("ab.-é1", max_size=70),
+        ),
+        st.sampled_from(["test", "local", "invalid", "arpa", "1", "c", "xn--a"]).map(
+            "a@b.{}".format
+        ),
+    )
+)
+@example("a..b@example.org")
+@example(f"{'a' * 64}@{'b' * 60}.example")
+@example(f"a@{'é' * 50}.example")
+@example(f"{'a' * 64}@{'b' * 60}.{'b' * 60}.{'b' * 60}.example")
+def test_an_address_judged_by_its_domain_is_judged_as_a_whole(text: str) -> None:
+    try:
+        address = Address.parse(Channel.EMAIL, text)
+    except BadAddress:
+        return
+    assert address.can_consent == _is_valid_email(address.value)

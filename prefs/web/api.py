@@ -5,7 +5,7 @@ What a tenant owns (topics, brands, senders, keys) is managed in ``directory_api
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Response, request
 from sqlalchemy import Connection
@@ -30,6 +30,7 @@ from prefs.policy import (
     Topic,
     Verdict,
     Voice,
+    for_address,
     hold,
     may_send,
 )
@@ -72,22 +73,41 @@ _ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
 @api.alt_response(422, schema=schemas.Problem, content_type="application/problem+json")
 def check() -> Response:
     """The hot path: no schema machinery, and one primary-key read at the most."""
-    asked, now = door.read_json(), door.now()
-    tenant = _knowing(door.tenant(), [asked])
+    body, now = door.read_json(), door.now()
+    tenant = _knowing(door.tenant(), [body])
     try:
-        topic, channel, subject = question(tenant, asked)
+        asked = question(tenant, body)
+        standing = NOTHING
+        if asked.address is not None:
+            try:
+                digest = tenant.digest(asked.address)
+                standing = ledger.unpacked(door.installation().database.standing(tenant.id, digest))
+            except Unavailable:
+                if asked.topic.purpose is not TopicPurpose.TRANSACTIONAL:
+                    raise
+        decision = decide(asked, standing, now)
     except Held as held:
         detail = f"{held.detail[:1].upper()}{held.detail[1:]}."
         raise Problem(422, detail, {held.field: [detail]}, reason=held.reason) from None
-    standing = NOTHING
-    if subject is not None:
-        try:
-            stored = door.installation().database.standing(tenant.id, subject.digest)
-            standing = ledger.unpacked(stored)
-        except Unavailable:
-            if topic.purpose is not TopicPurpose.TRANSACTIONAL:
-                raise
-    return door.answer(shown_decision(tenant, may_send(Message(topic, channel), standing, now)))
+    return door.answer(shown_decision(tenant, decision))
+
+
+class Question(NamedTuple):
+    """What an item asks. No address where nothing needs to be looked up."""
+
+    topic: Topic
+    channel: Channel
+    address: Address | None
+
+
+def decide(asked: Question, standing: Standing, now: Millis) -> Decision:
+    """The answer to a question. Raises ``Held`` if no such address can be."""
+    decision = may_send(Message(asked.topic, asked.channel), standing, now)
+    if asked.address is not None:
+        decision = for_address(decision, asked.address, now)
+        if decision.reason == "bad_address":
+            raise Held("bad_address", "address", "correct the address; none can be spelt so")
+    return decision
 
 
 def _knowing(tenant: Tenant, items: Iterable[Any]) -> Tenant:
@@ -101,8 +121,8 @@ def _knowing(tenant: Tenant, items: Iterable[Any]) -> Tenant:
     return tenant
 
 
-def question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None]:
-    """What an item asks. No subject where nothing needs to be looked up. Raises ``Held``."""
+def question(tenant: Tenant, item: Any) -> Question:
+    """What an item asks. Raises ``Held``."""
     if not isinstance(item, dict):
         raise Held("bad_item", "body", "send an object with channel, address and topic")
     for name in item:
@@ -117,7 +137,7 @@ def question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None]
     if topic and topic.purpose is TopicPurpose.TRANSACTIONAL and explain is not True:
         # Decided by its topic alone, before the address is even read: somebody is waiting
         # for a password, and a wrong region or a strange spelling must not stop it.
-        return topic, channel or Channel.EMAIL, None
+        return Question(topic, channel or Channel.EMAIL, None)
     if not isinstance(explain, bool):
         raise Held("bad_item", "explain", "explain is true or false")
     if not isinstance(item.get("region", ""), str):
@@ -129,17 +149,17 @@ def question(tenant: Tenant, item: Any) -> tuple[Topic, Channel, Subject | None]
             "unknown_topic", "topic", "there is no such topic; GET /v1/topics lists those there are"
         )
     try:
-        return topic, channel, _subject(tenant, item)
+        return Question(topic, channel, _address(item))
     except BadAddress as error:
         if topic.purpose is TopicPurpose.TRANSACTIONAL:
-            return topic, channel, None
+            return Question(topic, channel, None)
         raise Held("bad_address", error.field, str(error)) from None
 
 
-def _subject(tenant: Tenant, item: Mapping[str, Any]) -> Subject:
-    """Whom an item is about. Raises ``BadAddress``."""
+def _address(item: Mapping[str, Any]) -> Address:
+    """Raises ``BadAddress``."""
     text: Any = item.get("address")
-    return Subject.of(tenant, Address.parse(Channel(item["channel"]), text, item.get("region")))
+    return Address.parse(Channel(item["channel"]), text, item.get("region"))
 
 
 def shown_decision(tenant: Tenant, decision: Decision) -> dict[str, Any]:
@@ -176,20 +196,20 @@ def _scope(tenant: Tenant, scope: Scope) -> dict[str, Any]:
 @guarded("check")
 @api.arguments(schemas.Checks)
 @api.response(200, schemas.Decisions)
-def checks(asked: dict[str, Any]) -> Response:
+def checks(body: dict[str, Any]) -> Response:
     """Up to 10,000 checks at once
 
     In the caller's order and spelling. A bad item fails alone. The cursor is for
     `GET /v1/changes`: who has left since.
     """
     tenant, now, known = door.tenant(), door.now(), True
-    common = {name: asked[name] for name in ("channel", "topic") if name in asked}
-    items = [{**common, **item} if isinstance(item, dict) else item for item in asked["items"]]
+    common = {name: body[name] for name in ("channel", "topic") if name in body}
+    items = [{**common, **item} if isinstance(item, dict) else item for item in body["items"]]
     try:
         tenant = _knowing(tenant, items)
     except Unavailable:
         known = False
-    questions: list[tuple[Topic, Channel, Subject | None] | Held] = []
+    questions: list[Question | Held] = []
     for item in items:
         try:
             questions.append(question(tenant, item))
@@ -197,29 +217,32 @@ def checks(asked: dict[str, Any]) -> Response:
             if held.reason == "unknown_topic" and not known:
                 held = Held("state_unknown", "topic", REASONS["state_unknown"])
             questions.append(held)
-    wanted = [q[2].digest for q in questions if not isinstance(q, Held) and q[2]]
+    digests = [
+        b"" if isinstance(asked, Held) or asked.address is None else tenant.digest(asked.address)
+        for asked in questions
+    ]
     standings: dict[bytes, Standing] = {}
     cursor = None
-    try:
-        if wanted:
+    if wanted := [digest for digest in digests if digest]:
+        try:
             with door.reading() as connection:
                 standings = ledger.standings(connection, tenant.id, wanted)
                 cursor = _cursor(ledger.here(connection, tenant.id))
-    except Unavailable:
-        known = False
+        except Unavailable:
+            known = False
     answers: list[dict[str, Any]] = []
-    for item, asks in zip(items, questions, strict=True):
-        if isinstance(asks, Held):
-            shown = shown_decision(tenant, hold(asks.reason, now))
-            shown |= {"field": asks.field, "detail": asks.detail}
-        else:
-            topic, channel, subject = asks
-            standing = standings.get(subject.digest, NOTHING) if subject else NOTHING
-            if known or topic.purpose is TopicPurpose.TRANSACTIONAL:
-                decision = may_send(Message(topic, channel), standing, now)
+    for item, asked, digest in zip(items, questions, digests, strict=True):
+        try:
+            if isinstance(asked, Held):
+                raise asked
+            if known or asked.topic.purpose is TopicPurpose.TRANSACTIONAL:
+                decision = decide(asked, standings.get(digest, NOTHING), now)
             else:
                 decision = hold("state_unknown", now)
             shown = shown_decision(tenant, decision)
+        except Held as held:
+            shown = shown_decision(tenant, hold(held.reason, now))
+            shown |= {"field": held.field, "detail": held.detail}
         spelled = item.get("address") if isinstance(item, dict) else None
         answers.append({"address": spelled if isinstance(spelled, str) else None, **shown})
     return door.answer({"items": answers, "cursor": cursor})
@@ -241,7 +264,7 @@ def put_preference(said: dict[str, Any]) -> Response:
     """
     tenant, now = door.tenant(), door.now()
     event = _event(tenant, said, now)
-    address = Address.parse(Channel(said["channel"]), said["address"], said.get("region"))
+    address = _address(said)
     if event.kind is Kind.IN and not address.can_consent:
         raise BadAddress("a yes needs an address that is valid; check its spelling")
     proof = {**said.get("evidence", {}), **_prefixed("wording", said.get("wording", {}))}
@@ -362,7 +385,7 @@ def standing(asked: dict[str, Any]) -> Response:
     `If-Match` and `saw` name.
     """
     tenant, now = door.tenant(), door.now()
-    subject = _subject(tenant, asked)
+    subject = Subject.of(tenant, _address(asked))
     with door.reading() as connection:
         found = ledger.standing(connection, tenant.id, subject.digest)
     offered = [topic for topic in tenant.topics.values() if subject.channel in topic.offered]
@@ -410,7 +433,7 @@ def history(asked: dict[str, Any]) -> Response:
     Ask for the next page with `beyond`, the last seq of this one.
     """
     tenant = door.tenant()
-    subject = _subject(tenant, asked)
+    subject = Subject.of(tenant, _address(asked))
     with door.reading() as connection:
         found = ledger.history(
             connection, tenant.id, subject.digest, asked["beyond"], asked["limit"] + 1
@@ -520,7 +543,7 @@ def links(asked: dict[str, Any]) -> Response:
     subjects, minted = [], []
     for number, item in enumerate(asked["items"]):
         with _inside(f"items.{number}"):
-            subject = _subject(tenant, item)
+            subject = Subject.of(tenant, _address(item))
             scope = tenant.leavable(topic=item.get("topic"), brand=item.get("brand"))
         claim = Claim(
             Purpose.UNSUBSCRIBE,

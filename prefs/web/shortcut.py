@@ -15,8 +15,8 @@ import orjson
 from prefs import ledger
 from prefs.database import Unavailable
 from prefs.installation import Installation
-from prefs.policy import NOTHING, Message, may_send
-from prefs.web.api import Held, question, shown_decision
+from prefs.policy import NOTHING
+from prefs.web.api import Held, decide, question, shown_decision
 from prefs.web.door import BEARER, Problem, headers_of_all, strict_json
 
 Environ = dict[str, Any]
@@ -58,10 +58,12 @@ def _answer(opened: Installation, environ: Environ) -> bytes | None:
     environ["wsgi.input"] = BytesIO(body)
     tenant = directory.tenants[key.tenant_id]
     try:
-        topic, channel, subject = question(tenant, strict_json(body))
+        asked = question(tenant, strict_json(body))
         standing = NOTHING
-        if subject is not None:
-            standing = ledger.unpacked(opened.database.standing(tenant.id, subject.digest))
+        if asked.address is not None:
+            digest = tenant.digest(asked.address)
+            standing = ledger.unpacked(opened.database.standing(tenant.id, digest))
+        decision = decide(asked, standing, now)
     except (Problem, Held, Unavailable, ValueError):
         return None
-    return orjson.dumps(shown_decision(tenant, may_send(Message(topic, channel), standing, now)))
+    return orjson.dumps(shown_decision(tenant, decision))
