@@ -8,6 +8,7 @@ from prefs.installation import Installation
 from prefs.settings import Settings
 from prefs.web import door, openapi, pages, shortcut
 from prefs.web.api import api
+from prefs.web.check import checking
 from prefs.web.directory_api import directory_api
 from prefs.web.health import health
 from webhooks.inbound import inbound
@@ -22,7 +23,7 @@ def create_app(opened: Installation | None = None) -> Flask:
     door.install(app, opened)
     app.register_blueprint(health)
     pages.install(app)
-    openapi.install(app, api, directory_api)
+    openapi.install(app, checking, api, directory_api)
     app.register_blueprint(openapi.openapi)
     app.register_blueprint(inbound)
     app.wsgi_app = shortcut.before(app.wsgi_app, opened)  # type: ignore[method-assign,assignment]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from prefs.cli import FIRST_STEPS, main
+from prefs.cli import main
+from prefs.cli.running import FIRST_STEPS
 from prefs.database import Database
 from prefs.demo import Cast
 from prefs.installation import Installation

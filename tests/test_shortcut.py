@@ -74,7 +74,7 @@ def test_it_is_the_shortcut_that_answers_the_plain_question(
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setitem(client.application.view_functions, "api.check", never)
+    monkeypatch.setitem(client.application.view_functions, "check.check", never)
     assert api.check("bob@example.org")["reason"] == "opted_out"
     assert shortcut.LONGEST_BODY > 1000
 

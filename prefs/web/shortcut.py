@@ -16,7 +16,7 @@ from prefs import ledger
 from prefs.database import Unavailable
 from prefs.installation import Installation
 from prefs.policy import NOTHING
-from prefs.web.api import Held, decide, question, shown_decision
+from prefs.web.check import Held, decide, question, shown_decision
 from prefs.web.door import BEARER, Problem, headers_of_all, strict_json
 
 Environ = dict[str, Any]

@@ -1,0 +1,3 @@
+from prefs.cli import main
+
+main(prog_name="prefs")

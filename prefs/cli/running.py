@@ -1,0 +1,203 @@
+"""Running it: serve, migrate, doctor, replay."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+import click
+
+from prefs import ledger
+from prefs.cli.begin import (
+    NO_TENANT,
+    opened_installation,
+    told,
+)
+from prefs.database import Database, Unavailable, migrate
+from prefs.settings import Settings, create_secrets, data_folder, keep_token
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Show the cast, in a data folder that begins afresh.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the next free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
+@told
+def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
+    """Serve over HTTP until Ctrl-C."""
+    from prefs import serve as server
+
+    ready: Callable[[str], None]
+    if demo:
+        lock, ready = _begin_demo()
+    else:
+        lock, ready = None, _begin()
+    settings = Settings.load(os.environ)
+    try:
+        code = server.serve(settings, host=host, port=port, workers=workers, ready=ready)
+    finally:
+        if lock is not None:
+            lock.close()
+    sys.exit(code)
+
+
+@click.command("demo")
+@click.pass_context
+def demo_command(context: click.Context) -> None:
+    """The same as `prefs serve --demo`."""
+    context.invoke(serve, demo=True, host="127.0.0.1", port=None, workers=2)
+
+
+def _begin() -> Callable[[str], None]:
+    _install()
+    try:
+        with opened_installation() as opened:
+            empty = not opened.directory.directory.tenants
+    except Unavailable:
+        empty = False
+
+    def ready(url: str) -> None:
+        click.echo(f"prefs serves on {url}. The API: {url}/docs")
+        if empty:
+            click.echo(FIRST_STEPS)
+
+    return ready
+
+
+FIRST_STEPS = """
+There is nothing here yet. In another terminal:
+
+  bin/prefs tenant add acme --name "Acme"
+  bin/prefs brand add acme --name "Acme" --contact help@acme.example
+  bin/prefs topic add product-news --brand acme --title "Product news" --email opt_out
+  bin/prefs key add "my first key" --scope check --scope record --scope links
+"""
+
+
+def _install() -> None:
+    """Makes what a first start needs; an outage of the database does not stop a later start."""
+    create_secrets(data_folder(os.environ))
+    settings = Settings.load(os.environ)
+    try:
+        migrate(settings.database_url)
+    except Unavailable:
+        click.echo(
+            "The database cannot be reached: marketing is held, transactional passes.", err=True
+        )
+
+
+def _begin_demo() -> tuple[IO[str], Callable[[str], None]]:
+    from prefs import demo
+
+    folder, lock = _demo_folder(data_folder(os.environ))
+    # The demo is of this machine alone, whatever the real installation is told.
+    for name in [name for name in os.environ if name.startswith("PREFS_")]:
+        del os.environ[name]
+    os.environ |= {"PREFS_DATA": str(folder), "PREFS_WORKER_HEADER": "1"}
+    _install()
+    keep_token(folder, "twilio", demo.ACCOUNT, demo.TOKEN)
+    with opened_installation() as opened:
+        cast = demo.load(opened)
+        links, clock = opened.links, opened.clock
+
+    def ready(url: str) -> None:
+        click.echo(demo.what_to_try(cast, links, url, clock()))
+
+    return lock, ready
+
+
+def _demo_folder(data: Path) -> tuple[Path, IO[str]]:
+    """An empty folder that no other running demo uses, and the lock that keeps it ours."""
+    data.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = data / ("demo" if number == 1 else f"demo-{number}")
+        lock = open(data / f"{folder.name}.lock", "w")  # noqa: SIM115  (held while serving)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            number += 1
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder, lock
+
+
+@click.command("migrate")
+@told
+def migrate_command() -> None:
+    """Make the secrets and the database, or bring them to this version's form."""
+    create_secrets(data_folder(os.environ))
+    settings = Settings.load(os.environ)
+    migrate(settings.database_url)
+    with opened_installation():
+        click.echo("The database is of this version's form.")
+
+
+@click.command()
+@told
+def doctor() -> None:
+    """Look for what would go wrong, and say how to mend it."""
+    settings = Settings.load(os.environ)
+    found: list[str] = []
+    secrets_folder = settings.data / "secrets"
+    for path in [secrets_folder, *secrets_folder.iterdir()] if secrets_folder.exists() else []:
+        if path.stat().st_mode & 0o077:
+            found.append(f"{path} is readable by others: chmod go-rwx {path}")
+    if settings.public_url.startswith("http://"):
+        found.append(
+            "PREFS_PUBLIC_URL is not set: links lead to this machine, and one-click needs https "
+            "(RFC 8058)"
+        )
+    try:
+        with (
+            closing(Database(settings.database_url)) as database,
+            database.reading() as connection,
+        ):
+            ledger.here(connection, 0)
+    except Unavailable:
+        found.append("The database cannot be reached, or is not migrated: run `prefs migrate`")
+    else:
+        with opened_installation() as opened:
+            tenants = opened.directory.directory.tenants.values()
+            if not tenants:
+                found.append(f"{NO_TENANT[:1].upper()}{NO_TENANT[1:]}")
+            for tenant in tenants:
+                for sender in tenant.senders:
+                    if not settings.provider_tokens(sender.provider, sender.account):
+                        found.append(
+                            f"{tenant.slug}: no token for {sender.account}, so every STOP to "
+                            f"{sender.identity} is refused: `prefs sender token {sender.account}`"
+                        )
+                    else:
+                        click.echo(
+                            f"{tenant.slug}: the webhook of {sender.identity} is "
+                            f"{settings.public_url}/webhooks/{sender.provider}/{tenant.slug}"
+                            "#rc=5&rp=all"
+                        )
+    for line in found:
+        click.echo(f"- {line}")
+    if found:
+        sys.exit(1)
+    click.echo("Nothing found.")
+
+
+@click.command()
+@told
+def replay() -> None:
+    """Fold every event again and report standings that are not what they amount to."""
+    differences = 0
+    with opened_installation() as opened:
+        for tenant in opened.directory.directory.tenants.values():
+            with opened.database.reading() as connection:
+                for difference in ledger.replay(connection, tenant.id):
+                    differences += 1
+                    click.echo(f"{tenant.slug} {difference.digest.hex()}: stored and folded differ")
+    click.echo(f"{differences} differences.")
+    if differences:
+        sys.exit(1)
