@@ -9,7 +9,7 @@ from prefs.database import Database, Unavailable
 from prefs.directory import CurrentDirectory, prepare
 from prefs.links import Links
 from prefs.policy import Millis
-from prefs.settings import Settings
+from prefs.settings import BadSetting, Settings
 
 
 def system_clock() -> Millis:
@@ -31,7 +31,11 @@ class Installation:
         Raises ``BadSetting`` if the digest secret is not the database's own.
         """
         database = Database(settings.database_url)
-        with suppress(Unavailable), database.writing() as connection:
-            prepare(connection, settings.digest_master)
+        try:
+            with suppress(Unavailable), database.writing() as connection:
+                prepare(connection, settings.digest_master)
+        except BadSetting:
+            database.close()
+            raise
         directory = CurrentDirectory(database, settings.digest_master, settings.snapshot)
         return cls(settings, database, directory, Links(settings.signing_keys), clock)

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     FetchedValue,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -57,14 +58,21 @@ brand = Table(
     Column("contact", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "slug"),
+    # What a topic and a sender refer to: a brand of their own tenant, the database sees to it.
+    UniqueConstraint("tenant_id", "id"),
 )
+
+
+def _own_brand() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["tenant_id", "brand_id"], ["brand.tenant_id", "brand.id"])
+
 
 topic = Table(
     "topic",
     metadata,
     Column("id", Id, primary_key=True),
     _tenant(),
-    Column("brand_id", Id, ForeignKey("brand.id"), nullable=False),
+    Column("brand_id", Id, nullable=False),
     Column("slug", String(64), nullable=False),
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False),
@@ -73,6 +81,7 @@ topic = Table(
     Column("offered", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "slug"),
+    _own_brand(),
 )
 
 sender = Table(
@@ -80,13 +89,14 @@ sender = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _tenant(),
-    Column("brand_id", Id, ForeignKey("brand.id"), nullable=False),
+    Column("brand_id", Id, nullable=False),
     Column("provider", String(32), nullable=False),
     Column("account", String(64), nullable=False),
     Column("identity", String(255), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "provider", "account", "identity"),
+    _own_brand(),
 )
 
 api_key = Table(

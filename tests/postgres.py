@@ -173,9 +173,20 @@ class Server:
 
 
 @cache
+def _memory() -> str | None:
+    """A folder in memory, if there is one to be had: a database is made there six times as fast."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    roomy = room.f_bavail * room.f_frsize > 2 << 30
+    usable = not room.f_flag & os.ST_NOEXEC and os.access("/dev/shm", os.W_OK)
+    return "/dev/shm" if roomy and usable else None
+
+
 def _folder() -> Path:
     """The folder of this test run, and the process that clears it away at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="prefs-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="prefs-postgres-", dir=_memory()))
     folder.chmod(0o711)
     _aftermath.append(
         subprocess.Popen(

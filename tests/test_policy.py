@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from prefs.address import Channel
+from prefs.address import Address, Channel
 from prefs.policy import (
     ALL,
     NOTHING,
@@ -33,6 +33,7 @@ from prefs.policy import (
     Voice,
     after,
     fold,
+    for_address,
     hold,
     may_send,
 )
@@ -857,3 +858,22 @@ def test_a_stored_form_that_this_release_cannot_read_is_an_error_and_never_an_em
 ) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         Standing.unpack(text)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "history", "topic", "reason"),
+    [
+        pytest.param("alice@example.org", [], NEWS, "no_objection", id="a real address passes"),
+        pytest.param("a b@@example", [], NEWS, "bad_address", id="what cannot be one is held"),
+        pytest.param("a b@@example", [out()], NEWS, "opted_out", id="… but a no for it is kept"),
+        pytest.param("a b@@example", [], ORDERS, "transactional", id="… and transactional passes"),
+    ],
+)
+def test_marketing_goes_to_what_can_be_an_address(
+    spelling: str, history: list[Event], topic: Scope, reason: str
+) -> None:
+    address = Address.parse(EMAIL, spelling)
+    now = START_OF_TIME + DAY
+    decision = for_address(decide(history, topic), address, now)
+    assert decision.reason == reason
+    assert (decision.verdict is Verdict.HOLD) == (reason == "bad_address")

@@ -95,6 +95,7 @@ def upgrade() -> None:
             ["tenant.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("tenant_id", "id"),
         sa.UniqueConstraint("tenant_id", "slug"),
     )
     op.create_table(
@@ -174,8 +175,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["brand_id"],
-            ["brand.id"],
+            ["tenant_id", "brand_id"],
+            ["brand.tenant_id", "brand.id"],
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id"],
@@ -196,8 +197,8 @@ def upgrade() -> None:
         sa.Column("offered", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["brand_id"],
-            ["brand.id"],
+            ["tenant_id", "brand_id"],
+            ["brand.tenant_id", "brand.id"],
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id"],

@@ -1,0 +1,63 @@
+"""The only reader and writer of consent.
+
+An event, its outcome, its evidence and the address's standing are written in one
+transaction, under the address's lock. Events are only appended, and the event table is the
+outbox too: ``changes`` reads it in the order of commit.
+
+Every function takes the connection of a transaction that its door has opened, and a tenant.
+"""
+
+from prefs.ledger.reading import (
+    changes,
+    here,
+    history,
+    replay,
+    roll,
+    standing,
+    standings,
+    suppressed,
+    value,
+)
+from prefs.ledger.words import (
+    EMPTY,
+    OUTCOMES,
+    SENTENCES,
+    Change,
+    Cursor,
+    Difference,
+    Entry,
+    Known,
+    Recorded,
+    Said,
+    Subject,
+    unpacked,
+)
+from prefs.ledger.writing import lock, record, record_many, remember
+
+__all__ = [
+    "EMPTY",
+    "OUTCOMES",
+    "SENTENCES",
+    "Change",
+    "Cursor",
+    "Difference",
+    "Entry",
+    "Known",
+    "Recorded",
+    "Said",
+    "Subject",
+    "changes",
+    "here",
+    "history",
+    "lock",
+    "record",
+    "record_many",
+    "remember",
+    "replay",
+    "roll",
+    "standing",
+    "standings",
+    "suppressed",
+    "unpacked",
+    "value",
+]

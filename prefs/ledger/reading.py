@@ -1,0 +1,206 @@
+"""Standings, histories and changes out. Nothing here writes."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    exists,
+    null,
+    select,
+    tuple_,
+    union_all,
+)
+
+from prefs import database, tables
+from prefs.address import Channel
+from prefs.ledger.words import Change, Cursor, Difference, Entry, Known, unpacked
+from prefs.policy import (
+    NOTHING,
+    Authority,
+    Block,
+    Decision,
+    Event,
+    Kind,
+    Message,
+    Millis,
+    Outcome,
+    Purpose,
+    Scope,
+    Standing,
+    Topic,
+    Verdict,
+    Voice,
+    fold,
+    may_send,
+)
+
+
+def standing(connection: Connection, tenant: int, digest: bytes) -> Standing:
+    return standings(connection, tenant, [digest]).get(digest, NOTHING)
+
+
+def standings(
+    connection: Connection, tenant: int, digests: Sequence[bytes]
+) -> dict[bytes, Standing]:
+    """The standings of those addresses that have one: one query for up to 10,000."""
+    table = tables.address
+    found = connection.execute(
+        select(table.c.digest, table.c.standing).where(
+            table.c.tenant_id == tenant, table.c.digest.in_(digests)
+        )
+    )
+    return {bytes(digest): unpacked(text) for digest, text in found}
+
+
+def value(connection: Connection, tenant: int, digest: bytes) -> str | None:
+    """The spelling of an address, None if it is erased or never was known."""
+    table = tables.address
+    return connection.scalar(
+        select(table.c.value).where(table.c.tenant_id == tenant, table.c.digest == digest)
+    )
+
+
+def suppressed(
+    standing: Standing, topics: Iterable[Topic], channel: Channel, now: Millis
+) -> Decision | None:
+    """Why none of the marketing ``topics`` may be sent, if somebody said so; else None.
+
+    Having no consent is nothing that was said, and puts nobody on a suppression list.
+    """
+    if standing is NOTHING:
+        return None
+    decisions = [
+        may_send(Message(topic, channel), standing, now)
+        for topic in topics
+        if topic.purpose is Purpose.MARKETING and channel in topic.offered
+    ]
+    if any(decision.verdict is not Verdict.DENY for decision in decisions):
+        return None
+    return next((decision for decision in decisions if decision.ground), None)
+
+
+def roll(
+    connection: Connection,
+    tenant: int,
+    channel: Channel,
+    beyond: bytes = b"",
+    limit: int = 1000,
+) -> list[Known]:
+    """A page of all addresses known on a channel, in the order of their digests."""
+    table = tables.address
+    found = connection.execute(
+        select(table.c.digest, table.c.value, table.c.standing)
+        .where(table.c.tenant_id == tenant, table.c.channel == channel, table.c.digest > beyond)
+        .order_by(table.c.digest)
+        .limit(limit)
+    )
+    return [Known(bytes(digest), text, unpacked(packed)) for digest, text, packed in found]
+
+
+def history(
+    connection: Connection, tenant: int, digest: bytes, beyond: int = 0, limit: int | None = None
+) -> list[Entry]:
+    """What was said about one address after number ``beyond``, in order, with its evidence."""
+    table, evidence = tables.event, tables.evidence
+    found = connection.execute(
+        select(table, evidence.c.body)
+        .outerjoin(
+            evidence,
+            (evidence.c.tenant_id == table.c.tenant_id)
+            & (evidence.c.digest == table.c.digest)
+            & (evidence.c.seq == table.c.seq),
+        )
+        .where(table.c.tenant_id == tenant, table.c.digest == digest, table.c.seq > beyond)
+        .order_by(table.c.seq)
+        .limit(limit)
+    )
+    return [
+        Entry(
+            row.seq,
+            _event(row),
+            Outcome(row.outcome),
+            row.source,
+            row.source_id,
+            json.loads(row.body) if row.body else None,
+        )
+        for row in found
+    ]
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        Kind(row.kind),
+        row.heard_at,
+        Scope(row.brand_id, row.topic_id),
+        Voice(row.voice) if row.voice else None,
+        Authority(row.authority),
+        row.said_at,
+        row.clock,
+        row.saw,
+        row.until,
+        row.basis,
+        Block(row.block) if row.block else None,
+        row.door,
+        tuple(map(int, row.retracts.split())),
+    )
+
+
+def here(connection: Connection, tenant: int) -> Cursor:
+    """The place up to which this transaction has seen everything."""
+    horizon = database.committed_before_all_running(connection)
+    if horizon is not None:
+        return Cursor(horizon, 0)
+    table = tables.event
+    newest = select(table.c.position).where(table.c.tenant_id == tenant)
+    return Cursor(0, connection.scalar(newest.order_by(table.c.position.desc()).limit(1)) or 0)
+
+
+def changes(connection: Connection, tenant: int, since: Cursor, limit: int = 1000) -> list[Change]:
+    """What was recorded after ``since``, in the order of commit; nothing is ever skipped."""
+    table, address = tables.event, tables.address
+    order = (table.c.xact, table.c.position)
+    query = (
+        select(table, address.c.value)
+        .join(address, address.c.digest == table.c.digest)
+        .where(table.c.tenant_id == tenant, tuple_(*order) > tuple_(*since))
+        .order_by(*order)
+        .limit(limit)
+    )
+    horizon = database.committed_before_all_running(connection)
+    if horizon is not None:
+        query = query.where(table.c.xact < horizon)
+    return [
+        Change(
+            Cursor(row.xact, row.position),
+            bytes(row.digest),
+            Channel(row.channel),
+            row.value,
+            row.seq,
+            _event(row),
+            Outcome(row.outcome),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def replay(connection: Connection, tenant: int) -> Iterator[Difference]:
+    """Folds every address's events again and yields where the stored standing differs."""
+    table, said = tables.address, tables.event
+    mine = select(table.c.digest, table.c.standing).where(table.c.tenant_id == tenant)
+    gone = select(said.c.digest, null()).where(
+        said.c.tenant_id == tenant,
+        said.c.seq == 1,
+        ~exists().where(table.c.digest == said.c.digest, table.c.tenant_id == tenant),
+    )
+    found = connection.execute(union_all(mine, gone), execution_options={"yield_per": 500})
+    for digest, text in found:
+        folded, _ = fold([entry.event for entry in history(connection, tenant, bytes(digest))])
+        try:
+            stored = None if text is None else unpacked(text)
+        except ValueError:
+            stored = None
+        if stored != folded:
+            yield Difference(bytes(digest), stored, folded)

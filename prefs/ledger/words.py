@@ -1,0 +1,128 @@
+"""What the ledger is told and what it tells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from prefs.address import Address, Channel
+from prefs.directory import Tenant
+from prefs.policy import (
+    NOTHING,
+    Event,
+    Kind,
+    Outcome,
+    Standing,
+)
+
+EMPTY = NOTHING.pack()
+
+
+SENTENCES: Mapping[Kind, str] = {
+    Kind.OUT: "Do not send: somebody opted out.",
+    Kind.IN: "Somebody consented to one topic.",
+    Kind.LIFT: "Outs were taken back; nothing was consented to.",
+    Kind.SNOOZE: "Somebody asked for a pause until a date.",
+    Kind.BLOCK: "A fact about the address stops marketing to it.",
+    Kind.UNBLOCK: "That fact no longer holds.",
+    Kind.REGISTERED: "An app told us of this push token.",
+    Kind.PENDING: "A consent was asked for and is not confirmed yet.",
+    Kind.RETRACT: "Events that were a mistake of a machine or a file were taken back.",
+}
+"""Every kind of event in one sentence."""
+
+OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.APPLIED: "This holds from now on.",
+    Outcome.REFUSED: "Recorded, and it changes nothing: it does not lift the no that stands.",
+    Outcome.LATE: "Recorded, and it changes nothing: something later was heard before it.",
+    Outcome.DUPLICATE: "This very event was recorded before; nothing changed.",
+}
+
+
+class Subject(NamedTuple):
+    """Whom an event is about: an address as the tenant knows it. Its value may be unknown."""
+
+    channel: Channel
+    digest: bytes
+    value: str | None = None
+
+    @classmethod
+    def of(cls, tenant: Tenant, address: Address) -> "Subject":
+        return cls(address.channel, tenant.digest(address), address.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One event on its way into the ledger.
+
+    ``source`` and ``source_id`` name the event where it came from, such as a provider and its
+    message id: the same pair is recorded once, ever. ``evidence`` is what may identify
+    someone; it is kept apart and can be erased. ``person`` is the sender's own id.
+    """
+
+    subject: Subject
+    event: Event
+    source: str | None = None
+    source_id: str | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    person: str | None = None
+    batch: int | None = None
+
+
+class Recorded(NamedTuple):
+    """What became of it, and the standing before and after."""
+
+    outcome: Outcome
+    before: Standing
+    standing: Standing
+
+
+class Entry(NamedTuple):
+    """One line of a history."""
+
+    seq: int
+    event: Event
+    outcome: Outcome
+    source: str | None
+    source_id: str | None
+    evidence: Mapping[str, str] | None
+
+
+class Known(NamedTuple):
+    """An address and what is known of it."""
+
+    digest: bytes
+    value: str | None
+    standing: Standing
+
+
+class Cursor(NamedTuple):
+    """A place in the order of commit: all up to here has been seen."""
+
+    xact: int = 0
+    position: int = 0
+
+
+class Change(NamedTuple):
+    cursor: Cursor
+    digest: bytes
+    channel: Channel
+    value: str | None
+    seq: int
+    event: Event
+    outcome: Outcome
+
+
+def unpacked(text: str | None) -> Standing:
+    """The standing that was stored, ``NOTHING`` where nobody has said anything."""
+    return NOTHING if text is None or text == EMPTY else Standing.unpack(text)
+
+
+class Difference(NamedTuple):
+    """An address whose standing is not what its events amount to.
+
+    ``stored`` is None where it cannot be read, or where the whole row is gone.
+    """
+
+    digest: bytes
+    stored: Standing | None
+    folded: Standing
