@@ -40,16 +40,8 @@ class Unavailable(Exception):
     """The database cannot be reached, or not in time: nothing was stored, nothing is known."""
 
 
-_AWAY = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    exc.ProgrammingError,
-    exc.TimeoutError,
-    exc.DatabaseError,
-    # What the pool says when a connection has gone twice in a row.
-    exc.InvalidRequestError,
-)
+# The last is what the pool says when a connection has gone twice in a row.
+_AWAY = (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError, exc.InvalidRequestError)
 
 
 class Database:
@@ -60,10 +52,6 @@ class Database:
         self.engine = _sqlite_engine(self._file) if self._file else _postgresql_engine(url)
         self._local = threading.local()
         self._fetch = self._fetch_sqlite if self._file else self._fetch_postgresql
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self._file is not None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -13,8 +13,7 @@ from prefs.address import Address, Channel
 from prefs.directory import SCOPES, Tenant
 from prefs.installation import Installation
 from prefs.ledger import Said, Subject
-from prefs.links import Claim, Links, Minted
-from prefs.links import Purpose as LinkPurpose
+from prefs.links import Action, Claim, Links, Minted
 from prefs.policy import (
     ALL,
     Authority,
@@ -56,7 +55,7 @@ def load(opened: Installation) -> Cast:
     with opened.database.writing() as connection:
         tenant_id, key = _own(connection, now)
     opened.directory.refresh()
-    tenant = opened.directory.directory.tenants[tenant_id]
+    tenant = opened.directory.latest.tenants[tenant_id]
     with opened.database.writing() as connection:
         _say(connection, tenant, now)
     return Cast(tenant, key)
@@ -165,7 +164,7 @@ def what_to_try(cast: Cast, links: Links, url: str, now: Millis) -> str:
 
     def minted(address: Address) -> Minted:
         digest = tenant.digest(address)
-        claim = Claim(LinkPurpose.UNSUBSCRIBE, tenant.id, address.channel, digest, news)
+        claim = Claim(Action.UNSUBSCRIBE, tenant.id, address.channel, digest, news)
         return links.mint(url, claim, now)
 
     def check(address: Address) -> str:

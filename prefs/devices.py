@@ -1,6 +1,7 @@
 """Push tokens: of one device after another, and of one person's several devices."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
@@ -61,21 +62,8 @@ def _taken_over(
 
 
 def _moved(event: Event, by: int) -> Event:
-    return Event(
-        event.kind,
-        event.heard_at,
-        event.scope,
-        event.voice,
-        event.authority,
-        event.said_at,
-        event.clock,
-        None if event.saw is None else event.saw + by,
-        event.until,
-        event.basis,
-        event.block,
-        event.door,
-        tuple(seq + by for seq in event.retracts),
-    )
+    saw = None if event.saw is None else event.saw + by
+    return replace(event, saw=saw, retracts=tuple(seq + by for seq in event.retracts))
 
 
 def _noes(new: Subject, old: Subject, there: Standing, now: Millis) -> list[Said]:

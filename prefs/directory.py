@@ -8,7 +8,6 @@ the database; everything else, revocations included, is known within seconds.
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 import threading
@@ -25,7 +24,7 @@ from prefs import tables
 from prefs.address import Address, Channel, digest_key
 from prefs.database import Database, Unavailable, insert
 from prefs.policy import Millis, Mode, Purpose, Scope, Topic
-from prefs.settings import BadSetting
+from prefs.settings import BadSetting, write_private
 
 SCOPES = ("check", "record", "override", "links", "import", "export", "admin")
 """What an API key may do. ``admin`` manages topics, senders and keys, and nothing else."""
@@ -109,18 +108,23 @@ class Tenant:
     def topic(self, slug: str) -> Topic:
         if found := self.topics.get(slug):
             return found
-        raise Unknown("topic", "there is no such topic; GET /v1/topics lists those there are")
+        raise Unknown("topic", "there is no such topic")
 
     def brand(self, slug: str) -> Brand:
         if found := self.brands.get(slug):
             return found
-        raise Unknown("brand", "there is no such brand; `prefs brand list` shows those there are")
+        raise Unknown("brand", "there is no such brand")
 
     def brand_of(self, scope: Scope) -> Brand | None:
         return next((b for b in self.brands.values() if b.id == scope.brand), None)
 
     def topic_of(self, scope: Scope) -> Topic | None:
         return next((t for t in self.topics.values() if t.scope == scope), None)
+
+    def told(self, scope: Scope) -> str:
+        """The scope in words, for people and files."""
+        brand, topic = self.brand_of(scope), self.topic_of(scope)
+        return f"topic {topic.slug}" if topic else f"brand {brand.slug}" if brand else "all"
 
     def leavable(self, *, topic: str | None = None, brand: str | None = None) -> Scope:
         """The scope that a link may leave. Raises ``Unknown``, or ``BadEntry`` for a topic that
@@ -134,9 +138,6 @@ class Tenant:
         if scope.topic is not None:
             return next((t.scope for t in self.topics.values() if t.scope[1] == scope.topic), None)
         return scope if scope.brand is None or self.brand_of(scope) else None
-
-    def topics_of(self, brand_id: int) -> list[Topic]:
-        return [t for t in self.topics.values() if t.scope.brand == brand_id]
 
     def scope(self, *, topic: str | None = None, brand: str | None = None) -> Scope:
         """The scope that a topic's or a brand's slug names, all marketing where neither does.
@@ -236,7 +237,7 @@ class CurrentDirectory:
         self._snapshot = snapshot
         self._lock = threading.Lock()
         self._not_before = 0.0
-        self.directory = NOBODY
+        self.latest = NOBODY
         try:
             self.refresh()
         except Unavailable:
@@ -244,15 +245,15 @@ class CurrentDirectory:
                 rows = json.loads(snapshot.read_bytes())
                 # One made with another secret is no use: everybody's digest is another.
                 if rows["sample"] == _sample(master).hex():
-                    self.directory = _assembled(rows, master)
+                    self.latest = _assembled(rows, master)
 
     def find(self, look: Callable[[Directory], Found | None]) -> Found | None:
         """What ``look`` finds in memory, or else in the database. Raises ``Unavailable``."""
-        found = look(self.directory)
+        found = look(self.latest)
         if found is None:
             # Looked at again though nothing is new: another thread may just have read it.
             self.refresh()
-            found = look(self.directory)
+            found = look(self.latest)
         return found
 
     def refresh(self) -> bool:
@@ -276,7 +277,7 @@ class CurrentDirectory:
             table = tables.installation
             found = connection.execute(select(table.c.revision, table.c.digest_sample)).first()
             revision, sample = found or (0, _sample(self._master))
-            if revision == self.directory.revision:
+            if revision == self.latest.revision:
                 return False
             if sample != _sample(self._master):
                 # Only a start without a database comes here: `prepare` compares it otherwise.
@@ -291,14 +292,10 @@ class CurrentDirectory:
             return True
 
     def _keep(self, rows: Mapping[str, Any]) -> None:
-        self.directory = _assembled(rows, self._master)
-        draft = self._snapshot.with_suffix(f".{os.getpid()}")
+        self.latest = _assembled(rows, self._master)
         # A full disk must not stop a change that is in the database already.
         with suppress(OSError):
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(rows, file)
-            draft.replace(self._snapshot)
+            write_private(self._snapshot, json.dumps(rows))
 
     def watch(self) -> None:
         """Keeps the directory fresh from a thread of its own, until the process ends."""
@@ -314,12 +311,22 @@ class CurrentDirectory:
 # --- writing ---
 
 
-def prepare(connection: Connection, master: bytes) -> None:
-    """Marks a new installation with its digest secret; on later starts, compares it.
+def is_prepared(connection: Connection, master: bytes) -> bool:
+    """Whether the installation is marked with this digest secret; False if with none yet.
 
     Raises ``BadSetting`` if it is another one: every address would look unknown, and every
     no would be lost.
     """
+    marked = connection.scalar(select(tables.installation.c.digest_sample))
+    if marked is not None and marked != _sample(master):
+        raise BadSetting(
+            "PREFS_DIGEST_KEY is not the secret that this database was made with: restore that one"
+        )
+    return marked is not None
+
+
+def prepare(connection: Connection, master: bytes) -> None:
+    """Marks a new installation with its digest secret. Raises ``BadSetting``."""
     table = tables.installation
     # Several workers may start at once.
     connection.execute(
@@ -327,10 +334,7 @@ def prepare(connection: Connection, master: bytes) -> None:
         .values(id=1, revision=1, digest_sample=_sample(master))
         .on_conflict_do_nothing()
     )
-    if connection.scalar(select(table.c.digest_sample)) != _sample(master):
-        raise BadSetting(
-            "PREFS_DIGEST_KEY is not the secret that this database was made with: restore that one"
-        )
+    is_prepared(connection, master)
 
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")

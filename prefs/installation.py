@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from prefs.database import Database, Unavailable
-from prefs.directory import CurrentDirectory, prepare
+from prefs.directory import CurrentDirectory, is_prepared, prepare
 from prefs.links import Links
 from prefs.policy import Millis
 from prefs.settings import BadSetting, Settings
@@ -32,8 +32,12 @@ class Installation:
         """
         database = Database(settings.database_url)
         try:
-            with suppress(Unavailable), database.writing() as connection:
-                prepare(connection, settings.digest_master)
+            with suppress(Unavailable):
+                with database.reading() as connection:
+                    prepared = is_prepared(connection, settings.digest_master)
+                if not prepared:
+                    with database.writing() as connection:
+                        prepare(connection, settings.digest_master)
         except BadSetting:
             database.close()
             raise

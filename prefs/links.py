@@ -3,7 +3,7 @@
     version and kind | key id | tenant | channel and width | digest | scope | minted | campaign
     1 byte           | 1      | 4      | 1                 | 16     | 4     | 0 or 4 | 0 to 32
 
-packed, signed by itsdangerous with a keyed BLAKE2b of 16 bytes under a salt per purpose, and
+packed, signed by itsdangerous with a keyed BLAKE2b of 16 bytes under a salt per action, and
 written in base64url: 59 characters for an unsubscribe link. A link works for an address that
 has no row yet, and after its erasure. Leaving never expires; what can turn something on
 carries the time it was minted.
@@ -37,13 +37,13 @@ class BadLink(ValueError):
     """The token is not one of ours, or not whole."""
 
 
-class Purpose(Enum):
+class Action(Enum):
     UNSUBSCRIBE = 1
     PREFERENCES = 2
     UNDO = 3
 
 
-_TIMED = frozenset({Purpose.PREFERENCES, Purpose.UNDO})
+_TIMED = frozenset({Action.PREFERENCES, Action.UNDO})
 _CHANNELS = {Channel.EMAIL: 1, Channel.SMS: 2, Channel.PUSH: 3}
 _CHANNEL_OF = {number: channel for channel, number in _CHANNELS.items()}
 _VERSION = 1
@@ -61,7 +61,7 @@ class Claim:
     In an undo, ``campaign`` holds the ``seq`` that the page had written.
     """
 
-    purpose: Purpose
+    action: Action
     tenant: int
     channel: Channel
     digest: bytes
@@ -106,27 +106,27 @@ class Links:
             raise ValueError("a campaign is up to 32 letters, digits, dots, hyphens, underscores")
         width = 2 if claim.scope.topic is not None else 1 if claim.scope.brand is not None else 0
         body = _HEAD.pack(
-            _VERSION << 4 | claim.purpose.value,
+            _VERSION << 4 | claim.action.value,
             self._newest,
             claim.tenant,
             _CHANNELS[claim.channel] << 4 | width,
             claim.digest,
             (0, claim.scope.brand, claim.scope.topic)[width],
         )
-        if claim.purpose in _TIMED:
+        if claim.action in _TIMED:
             body += _MINTED.pack(claim.minted // 1000)
         value = base64.urlsafe_b64encode(body + claim.campaign.encode()).rstrip(b"=")
-        return _signer(self._keys[self._newest], claim.purpose).sign(value).decode()
+        return _signer(self._keys[self._newest], claim.action).sign(value).decode()
 
     def mint(self, base: str, claim: Claim, now: Millis) -> Minted:
         """Returns the unsubscribe link of ``claim`` and a preference link for its brand."""
         wider = replace(
-            claim, purpose=Purpose.PREFERENCES, scope=Scope(claim.scope.brand), minted=now
+            claim, action=Action.PREFERENCES, scope=Scope(claim.scope.brand), minted=now
         )
         return Minted(f"{base}/u/{self.sign(claim)}", f"{base}/p/{self.sign(wider)}")
 
-    def open(self, token: str, purpose: Purpose) -> Claim:
-        """Returns what the token says if it was signed for this purpose. Raises ``BadLink``.
+    def open(self, token: str, action: Action) -> Claim:
+        """Returns what the token says if it was signed for this action. Raises ``BadLink``.
 
         A topic's scope comes back with no brand: the directory knows it.
         """
@@ -136,22 +136,22 @@ class Links:
             body = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
             head, rest = body[: _HEAD.size], body[_HEAD.size :]
             kind, key_id, tenant, shape, digest, number = _HEAD.unpack(head)
-            _signer(self._keys[key_id], purpose).unsign(token)
-            if kind != _VERSION << 4 | purpose.value:
+            _signer(self._keys[key_id], action).unsign(token)
+            if kind != _VERSION << 4 | action.value:
                 raise BadLink("a link of another kind")
             # base64 leaves spare bits in a last character: several spellings of one signature
             # would be accepted, and a link with a changed character must not be.
             if any(not _is_canonical(part) for part in (value, signature)):
                 raise BadLink("a link that was changed")
             minted = 0
-            if purpose in _TIMED:
+            if action in _TIMED:
                 (minted,) = _MINTED.unpack(rest[: _MINTED.size])
                 rest = rest[_MINTED.size :]
             channel, width = _CHANNEL_OF[shape >> 4], shape & 15
         except (BadSignature, KeyError, ValueError, struct.error, binascii.Error):
             raise BadLink("this link is not whole, or not one of ours") from None
         scope = (Scope(), Scope(number), Scope(None, number))[width]
-        return Claim(purpose, tenant, channel, digest, scope, minted * 1000, rest.decode())
+        return Claim(action, tenant, channel, digest, scope, minted * 1000, rest.decode())
 
 
 def _is_canonical(part: bytes) -> bool:
@@ -164,12 +164,12 @@ def _key_id(key: bytes) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _signer(keys: tuple[bytes, ...], purpose: Purpose) -> Signer:
-    salt = f"prefs.{purpose.name.lower()}.v{_VERSION}".encode()
+def _signer(keys: tuple[bytes, ...], action: Action) -> Signer:
+    salt = f"prefs.{action.name.lower()}.v{_VERSION}".encode()
     derived = [hashlib.blake2b(salt, digest_size=32, key=key).digest() for key in keys]
     return Signer(derived, key_derivation="none", algorithm=_Blake2b())
 
 
 def undo_of(claim: Claim, scope: Scope, seq: int, now: Millis) -> Claim:
     """The claim by which a page can take back what it has just recorded as number ``seq``."""
-    return replace(claim, purpose=Purpose.UNDO, scope=scope, minted=now, campaign=str(seq))
+    return replace(claim, action=Action.UNDO, scope=scope, minted=now, campaign=str(seq))

@@ -10,6 +10,7 @@ All times are whole milliseconds since the epoch, UTC.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +19,13 @@ import orjson
 from prefs.address import Address, Channel
 
 Millis = int
+_EPOCH = datetime(1970, 1, 1)
+
+
+def written(moment: Millis) -> str:
+    """The moment as every door writes it: ISO 8601, UTC, to the millisecond."""
+    return f"{(_EPOCH + timedelta(milliseconds=moment)).isoformat(timespec='milliseconds')}Z"
+
 
 RELY_FOR: Millis = 60_000
 """How long a decision may be relied on. Ask again for each message, not for each campaign."""
@@ -145,6 +153,7 @@ _ENDED_BY_REGISTERING = frozenset({Block.HARD_BOUNCE, Block.INVALID, Block.UNREA
 _ENDED_BY_CONFIRMING = _ENDED_BY_REGISTERING | {Block.REASSIGNED}
 _ENDED_BY_RIGHTS = frozenset({Block.MINOR, Block.RESTRICTED, Block.DO_NOT_CONTACT})
 _STRENGTH = {voice: rank for rank, voice in enumerate(Voice)}
+_GRAVITY = {block: rank for rank, block in enumerate(Block)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +270,17 @@ class Standing:
     blocks: tuple[Blocked, ...] = ()
     starts: tuple[Start, ...] = ()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a STOP is on record, which the carrier heard too."""
+        return any(out.voice is Voice.STOP for out in self.outs)
+
+    def objects(self, scope: Scope, now: Millis) -> bool:
+        """Whether a no or a pause that covers ``scope`` is in force."""
+        return bool(
+            _in_force(self.outs, scope, self, now) or _in_force(self.snoozes, scope, self, now)
+        )
+
     def pack(self) -> str:
         """The standing as one line of JSON, the form in which it is stored."""
         form = (1, self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts)
@@ -303,10 +323,15 @@ class Topic:
 
 
 class Message(NamedTuple):
-    """What a sender is about to send. ``topic`` is None where the tenant has no such topic."""
+    """What a sender is about to send, and to which address where that is known.
+
+    ``topic`` is None where the tenant has no such topic. A no is kept for anything that might
+    be an address; marketing goes to one that is valid, as a yes comes from one.
+    """
 
     topic: Topic | None
     channel: Channel
+    address: Address | None = None
 
 
 class Ground(NamedTuple):
@@ -370,36 +395,34 @@ def may_send(message: Message, standing: Standing, now: Millis) -> Decision:
     """Whether ``message`` may be sent to the address with this ``standing`` at ``now``."""
     topic = message.topic
     if topic is not None and topic.purpose is Purpose.TRANSACTIONAL:
-        return _decide(Verdict.ALLOW, "transactional", None, message, standing, now)
+        return _decide(Verdict.ALLOW, "transactional", standing, now)
     if topic is None:
-        return _decide(Verdict.HOLD, "unknown_topic", None, message, standing, now)
+        return _decide(Verdict.HOLD, "unknown_topic", standing, now)
     mode = topic.offered.get(message.channel)
     if mode is None:
-        return _decide(Verdict.HOLD, "not_offered", None, message, standing, now)
+        return _decide(Verdict.HOLD, "not_offered", standing, now)
     if standing.blocks:
-        b = max(standing.blocks, key=lambda b: (list(Block).index(b.block), b.seq))
-        return _deny(b.block, _ground(b, Kind.BLOCK, ALL, ""), message, standing, now)
+        block = max(standing.blocks, key=lambda b: (_GRAVITY[b.block], b.seq))
+        return _decide(Verdict.DENY, block.block, standing, now, block)
+    if outs := _in_force(standing.outs, topic.scope, standing, now):
+        out = max(outs, key=lambda o: (_STRENGTH[o.voice], o.seq))
+        return _decide(Verdict.DENY, OUT_REASONS[out.voice], standing, now, out)
     consents = [c for c in standing.consents if c.scope == topic.scope]
     lasting = [c for c in consents if c.lasts(now)]
-    if outs := _in_force(standing.outs, topic.scope, lasting):
-        o = max(outs, key=lambda o: (_STRENGTH[o.voice], o.seq))
-        ground = _ground(o, Kind.OUT, o.scope, o.voice)
-        return _deny(OUT_REASONS[o.voice], ground, message, standing, now)
     if mode is Mode.OPT_IN and not lasting:
         if not consents:
-            return _deny("no_consent", None, message, standing, now)
-        c = max(consents, key=lambda c: (c.until or 0, c.seq))
-        ground = _ground(c, Kind.IN, c.scope, "")
-        return _deny("consent_expired", ground, message, standing, now)
-    snoozes = [s for s in standing.snoozes if s.until > now]
-    if snoozes := _in_force(snoozes, topic.scope, lasting):
-        s = max(snoozes, key=lambda s: s.until)
-        return _deny("snoozed", _ground(s, Kind.SNOOZE, s.scope, ""), message, standing, now)
+            return _decide(Verdict.DENY, "no_consent", standing, now)
+        last = max(consents, key=lambda c: (c.until or 0, c.seq))
+        return _decide(Verdict.DENY, "consent_expired", standing, now, last)
+    if snoozes := _in_force(standing.snoozes, topic.scope, standing, now):
+        snooze = max(snoozes, key=lambda s: s.until)
+        return _decide(Verdict.DENY, "snoozed", standing, now, snooze)
     if lasting:
-        c = max(lasting, key=lambda c: (c.until is None, c.until or 0, c.seq))
-        ground = _ground(c, Kind.IN, c.scope, "")
-        return _decide(Verdict.ALLOW, "consent", ground, message, standing, now)
-    return _decide(Verdict.ALLOW, "no_objection", None, message, standing, now)
+        consent = max(lasting, key=lambda c: (c.until is None, c.until or 0, c.seq))
+        return _decide(Verdict.ALLOW, "consent", standing, now, consent)
+    if message.address is not None and not message.address.can_consent:
+        return _decide(Verdict.HOLD, "bad_address", standing, now)
+    return _decide(Verdict.ALLOW, "no_objection", standing, now)
 
 
 def hold(reason: str, now: Millis) -> Decision:
@@ -407,35 +430,14 @@ def hold(reason: str, now: Millis) -> Decision:
     return Decision(Verdict.HOLD, reason, None, (), now)
 
 
-def for_address(decision: Decision, address: Address, now: Millis) -> Decision:
-    """``decision``, or a hold where nobody has spoken and no such address can be.
-
-    A no is kept for anything that might be an address; marketing needs one that is valid, as
-    a yes does.
-    """
-    if decision.reason == "no_objection" and not address.can_consent:
-        return hold("bad_address", now)
-    return decision
-
-
-def _deny(
-    reason: str, ground: Ground | None, message: Message, standing: Standing, now: Millis
-) -> Decision:
-    return _decide(Verdict.DENY, reason, ground, message, standing, now)
-
-
 def _decide(
-    verdict: Verdict,
-    reason: str,
-    ground: Ground | None,
-    message: Message,
-    standing: Standing,
-    now: Millis,
+    verdict: Verdict, reason: str, standing: Standing, now: Millis, word: "Word | None" = None
 ) -> Decision:
+    ground = _ground(word) if word is not None else None
     if standing is NOTHING:
         return Decision(verdict, reason, ground, (), now + RELY_FOR)
     notes: list[str] = [b.block.value for b in standing.blocks]
-    if any(o.voice is Voice.STOP for o in standing.outs):
+    if standing.stopped:
         # The carrier or Twilio refuses the message (21610) until the person sends
         # START, whatever they switched on elsewhere.
         notes += ["replied_stop", "carrier_will_block"]
@@ -445,9 +447,19 @@ def _decide(
     return Decision(verdict, reason, ground, tuple(notes), min(until, now + RELY_FOR))
 
 
-def _ground(word: Out | Consent | Snooze | Blocked, what: str, scope: Scope, voice: str) -> Ground:
-    when = word.said_at if isinstance(word, Out) else word.heard_at
-    return Ground(word.seq, what, scope, voice, when, word.door)
+Word = Out | Consent | Snooze | Blocked
+_KINDS = {Out: Kind.OUT, Consent: Kind.IN, Snooze: Kind.SNOOZE, Blocked: Kind.BLOCK}
+
+
+def _ground(word: Word) -> Ground:
+    return Ground(
+        word.seq,
+        _KINDS[type(word)],
+        ALL if isinstance(word, Blocked) else word.scope,
+        word.voice if isinstance(word, Out) else "",
+        word.said_at if isinstance(word, Out) else word.heard_at,
+        word.door,
+    )
 
 
 def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
@@ -521,8 +533,8 @@ def _out(now: Standing, event: Event) -> tuple[Standing, Outcome]:
 
 
 def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
-    lasting = [c for c in now.consents if c.scope == event.scope and c.lasts(event.heard_at)]
-    if not all(_lifts(event, out) for out in _in_force(now.outs, event.scope, lasting)):
+    outs = _in_force(now.outs, event.scope, now, event.heard_at)
+    if not all(_lifts(event, out) for out in outs):
         return now, Outcome.REFUSED
     words: list[Out | Snooze] = [*now.outs, *now.snoozes]
     held = [w.seq for w in words if w.scope.covers(event.scope) and not _lifts(event, w)]
@@ -541,12 +553,19 @@ def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     return replace(now, consents=(*kept, consent)), Outcome.APPLIED
 
 
-Word = TypeVar("Word", Out, Snooze)
+No = TypeVar("No", Out, Snooze)
 
 
-def _in_force(words: Iterable[Word], topic: Scope, lasting: list[Consent]) -> list[Word]:
-    """Those of ``words`` that cover ``topic`` and that none of its ``lasting`` consents beats."""
-    return [w for w in words if w.scope.covers(topic) and not any(c.beats(w) for c in lasting)]
+def _in_force(words: Iterable[No], scope: Scope, standing: Standing, now: Millis) -> list[No]:
+    """Those of ``words`` that cover ``scope``, are not over, and that no consent to it beats."""
+    agreed = [c for c in standing.consents if c.scope == scope and c.lasts(now)]
+    return [
+        word
+        for word in words
+        if word.scope.covers(scope)
+        and (isinstance(word, Out) or word.until > now)
+        and not any(consent.beats(word) for consent in agreed)
+    ]
 
 
 def _outdone(old: Consent, new: Consent) -> bool:

@@ -45,11 +45,9 @@ class Settings:
         Read from the file each time, so that a new token is in force at once.
         """
         try:
-            lines = token_file(self.data, provider).read_text(encoding="ascii").splitlines()
+            return tuple(_tokens(self.data, provider).get(account, ()))
         except (OSError, UnicodeDecodeError):
             return ()
-        found = [line.split() for line in lines]
-        return next((tuple(line[1:]) for line in found if line and line[0] == account), ())
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Settings":
@@ -76,22 +74,28 @@ def token_file(data: Path, provider: str) -> Path:
     return data / "secrets" / f"{provider}.tokens"
 
 
+def _tokens(data: Path, provider: str) -> dict[str, list[str]]:
+    text = token_file(data, provider).read_text(encoding="ascii")
+    return {words[0]: words[1:] for line in text.splitlines() if (words := line.split())}
+
+
 def keep_token(data: Path, provider: str, account: str, token: str) -> None:
     """Makes ``token`` the account's newest; the one before goes on verifying beside it."""
-    if not re.fullmatch(r"[!-~]+", token):
+    if not re.fullmatch(r"[!-~]+", token) or not re.fullmatch(r"[!-~]+", account):
         # The file is split at its spaces, and one line that is not ASCII would close the door
         # to every account's STOPs.
-        raise BadSetting("a provider's token is printable ASCII without spaces")
+        raise BadSetting("a provider's account and token are printable ASCII without spaces")
     path = token_file(data, provider)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    held: dict[str, list[str]] = {}
-    if path.exists():
-        for line in path.read_text(encoding="ascii").splitlines():
-            if line.split():
-                held[line.split()[0]] = line.split()[1:]
+    held = _tokens(data, provider) if path.exists() else {}
     older = [kept for kept in held.get(account, []) if kept != token]
     held[account] = [token, *older[:1]]
     text = "".join(f"{name} {' '.join(tokens)}\n" for name, tokens in held.items())
+    write_private(path, text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that its owner alone can read, whole or not at all."""
     draft = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from prefs.demo import ALICE, CAROL, DAVE, Cast
 from prefs.directory import change_topic
 from prefs.installation import Installation, system_clock
-from prefs.links import Claim, Minted, Purpose
+from prefs.links import Action, Claim, Minted
 from prefs.settings import Settings
 from tests.conftest import Served
 
@@ -95,7 +95,7 @@ def minted(served: Served, settings: Settings, cast: Cast) -> dict[str, Minted]:
             str(person.value): opened.links.mint(
                 served.url,
                 Claim(
-                    Purpose.UNSUBSCRIBE,
+                    Action.UNSUBSCRIBE,
                     cast.tenant.id,
                     person.channel,
                     cast.tenant.digest(person),

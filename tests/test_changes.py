@@ -225,7 +225,7 @@ def umbra(opened: Installation, cast: Cast, clock: Clock) -> Tenant:
     with opened.database.writing() as connection:
         number = directory.add_tenant(connection, "umbra", "Umbra", clock())
     opened.directory.refresh()
-    return opened.directory.directory.tenants[number]
+    return opened.directory.latest.tenants[number]
 
 
 def test_another_tenants_words_never_appear(

@@ -19,8 +19,7 @@ from prefs.demo import ALICE, BOB, CAROL, DAVE, ERIN, FRANK, Cast
 from prefs.directory import CurrentDirectory
 from prefs.installation import Installation
 from prefs.ledger import Said, Subject
-from prefs.policy import RELY_FOR, Authority, Block, Event, Kind, Mode, Purpose
-from prefs.web.schemas import written
+from prefs.policy import RELY_FOR, Authority, Block, Event, Kind, Mode, Purpose, written
 from tests.conftest import NOON, Api, Clock
 from wsgi import create_app
 

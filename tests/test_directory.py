@@ -51,7 +51,7 @@ def umbra(opened: Installation) -> Tenant:
     with opened.database.writing() as connection:
         number = directory.add_tenant(connection, "umbra", "Umbra", NOON)
     opened.directory.refresh()
-    return opened.directory.directory.tenants[number]
+    return opened.directory.latest.tenants[number]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def add_key(opened: Installation, tenant: Tenant, *scopes: str) -> str:
 
 VERBS: list[Callable[..., Any]] = [
     *(ledger.record, ledger.record_many, ledger.lock, ledger.remember, ledger.standing),
-    *(ledger.standings, ledger.value, ledger.roll, ledger.history, ledger.here, ledger.changes),
+    *(ledger.standings, ledger.known, ledger.roll, ledger.history, ledger.here, ledger.changes),
     *(ledger.replay, rights.erase, devices.register),
 ]
 
@@ -150,7 +150,7 @@ def test_every_statement_of_the_ledger_names_the_tenant(opened: Installation, ac
         rights.erase(connection, acme.id, alice, NOON)
     with opened.database.reading() as connection:
         ledger.standing(connection, acme.id, alice.digest)
-        ledger.value(connection, acme.id, alice.digest)
+        ledger.known(connection, acme.id, alice.digest)
         ledger.roll(connection, acme.id, Channel.EMAIL)
         ledger.history(connection, acme.id, alice.digest)
         ledger.changes(connection, acme.id, ledger.here(connection, acme.id))
@@ -232,7 +232,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(opened: Installation, acme: Tena
     assert key_id in everything
     assert secret not in everything
     assert secret.encode().hex() not in everything
-    key = opened.directory.directory.keys[key_id]
+    key = opened.directory.latest.keys[key_id]
     assert secret not in repr(key) + repr([getattr(key, field.name) for field in fields(key)])
 
 
@@ -329,7 +329,7 @@ def test_another_worker_learns_of_a_new_key_when_it_is_shown(
 ) -> None:
     other = worker(opened)
     key_text = add_key(opened, acme, "check")
-    assert split(key_text)[0] not in other.directory.keys
+    assert split(key_text)[0] not in other.latest.keys
     key = key_of(other, key_text)
     assert key
     assert key.opens(split(key_text)[1], NOON)
@@ -383,7 +383,7 @@ def test_every_change_is_news_to_another_worker(opened: Installation, acme: Tena
     marketing = Purpose.MARKETING
 
     def brand() -> Tenant:
-        return other.directory.tenants[acme.id]
+        return other.latest.tenants[acme.id]
 
     for change in (
         lambda c: directory.add_tenant(c, "other", "Other", NOON),
@@ -434,7 +434,7 @@ def test_a_start_without_the_database_knows_what_was_known_last(
 ) -> None:
     with away():
         started = Installation.open(opened.settings, clock)
-        assert started.directory.directory == opened.directory.directory
+        assert started.directory.latest == opened.directory.latest
         key = key_of(started.directory, cast.key)
         assert key
         assert key.opens(split(cast.key)[1], NOON)
@@ -455,9 +455,9 @@ def test_a_broken_snapshot_is_as_good_as_none(
         for broken in ("", "{", "[]", "null", '{"revision": 5}', '"\\ud800"'):
             opened.settings.snapshot.write_text(broken)
             started = Installation.open(opened.settings, clock)
-            assert started.directory.directory == NOBODY
+            assert started.directory.latest == NOBODY
     started.directory.refresh()
-    assert started.directory.directory == opened.directory.directory
+    assert started.directory.latest == opened.directory.latest
     assert json.loads(opened.settings.snapshot.read_text())
     started.database.close()
 
@@ -490,7 +490,7 @@ def test_with_another_digest_secret_and_no_database_at_the_start_it_never_knows_
         started = Installation.open(wrong(opened.settings), clock)
     with pytest.raises(Unavailable, match="PREFS_DIGEST_KEY"):
         key_of(started.directory, cast.key)
-    assert started.directory.directory == NOBODY
+    assert started.directory.latest == NOBODY
     assert opened.settings.snapshot.exists()
     started.database.close()
 
@@ -516,7 +516,7 @@ def test_a_slug_is_letters_digits_and_hyphens(opened: Installation) -> None:
         for slug in slugs:
             directory.add_tenant(connection, slug, "Somebody", NOON)
     opened.directory.refresh()
-    assert set(opened.directory.directory.slugs) == set(slugs)
+    assert set(opened.directory.latest.slugs) == set(slugs)
 
 
 def test_what_is_no_slug_is_refused(opened: Installation, acme: Tenant) -> None:
@@ -551,7 +551,7 @@ def test_a_name_that_is_taken_is_refused_and_what_else_was_done_stands(
         directory.add_brand(connection, umbra.id, "pets", "Pets", "help@pets.example", NOON)
     opened.directory.refresh()
     for tenant in (acme, umbra):
-        assert "pets" in opened.directory.directory.tenants[tenant.id].brands
+        assert "pets" in opened.directory.latest.tenants[tenant.id].brands
 
 
 def test_a_sender_is_of_a_known_provider_and_kind_and_is_added_once(
@@ -605,7 +605,7 @@ def test_the_purpose_of_a_topic_never_changes(opened: Installation, acme: Tenant
             )
     opened.directory.refresh()
     before = acme.topic("product-news")
-    after = opened.directory.directory.tenants[acme.id].topic("product-news")
+    after = opened.directory.latest.tenants[acme.id].topic("product-news")
     assert after.purpose is Purpose.MARKETING
     assert (after.scope, after.slug) == (before.scope, before.slug)
     assert (after.title, after.offered) == ("Order updates", everywhere)

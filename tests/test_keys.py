@@ -163,7 +163,7 @@ def test_keys_are_kept_as_hashes_and_never_listed_with_their_text(
     secret = api.key[-43:]
     listed = api("GET", "/v1/keys").get_data(as_text=True)
     assert api.key.split("_")[1] in listed
-    for text in (listed, repr(opened), repr(opened.directory.directory)):
+    for text in (listed, repr(opened), repr(opened.directory.latest)):
         assert secret not in text
     assert secret not in opened.settings.snapshot.read_text()
     assert opened.settings.snapshot.stat().st_mode & 0o777 == 0o600

@@ -95,7 +95,7 @@ class Acme:
 
     def value(self, subject: Subject) -> str | None:
         with self.opened.database.reading() as connection:
-            return ledger.value(connection, self.tenant.id, subject.digest)
+            return ledger.known(connection, self.tenant.id, subject.digest).value
 
     def differences(self) -> list[Difference]:
         with self.opened.database.reading() as connection:
@@ -775,12 +775,12 @@ def test_no_tenant_sees_what_another_tenant_heard(acme: Acme, clock: Callable[[]
     acme.record(Said(who, out(), "twilio", "SM1", {"text": "STOP"}))
     with acme.opened.database.reading() as connection:
         assert ledger.standing(connection, other, who.digest) is NOTHING
-        assert ledger.value(connection, other, who.digest) is None
+        assert ledger.known(connection, other, who.digest).value is None
         assert ledger.history(connection, other, who.digest) == []
         assert ledger.roll(connection, other, Channel.EMAIL) == []
         assert list(ledger.replay(connection, other)) == []
     assert acme.opened.database.standing(other, who.digest) is None
     acme.opened.directory.refresh()
-    theirs = Acme(acme.opened, acme.opened.directory.directory.tenants[other])
+    theirs = Acme(acme.opened, acme.opened.directory.latest.tenants[other])
     (said,) = theirs.record(Said(theirs.somebody(), out(), "twilio", "SM1"))
     assert said.outcome is Outcome.APPLIED, "nor do their ids meet"

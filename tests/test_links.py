@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from prefs.address import Address, Channel, digest_key
-from prefs.links import BadLink, Claim, Links, Purpose, undo_of
+from prefs.links import Action, BadLink, Claim, Links, undo_of
 from prefs.policy import Scope
 from tests.conftest import NOON
 
@@ -22,7 +22,7 @@ BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 ALICE = Address(Channel.EMAIL, "alice@example.org")
 CLAIM = Claim(
-    Purpose.UNSUBSCRIBE,
+    Action.UNSUBSCRIBE,
     tenant=1,
     channel=Channel.EMAIL,
     digest=ALICE.digest(digest_key(KEY, 1)),
@@ -31,7 +31,7 @@ CLAIM = Claim(
 
 CLAIMS = st.builds(
     Claim,
-    st.sampled_from(Purpose),
+    st.sampled_from(Action),
     st.integers(0, 2**32 - 1),
     st.sampled_from(Channel),
     st.binary(min_size=16, max_size=16),
@@ -44,9 +44,9 @@ CLAIMS = st.builds(
 )
 
 
-def refused(links: Links, token: str, purpose: Purpose = Purpose.UNSUBSCRIBE) -> bool:
+def refused(links: Links, token: str, action: Action = Action.UNSUBSCRIBE) -> bool:
     try:
-        links.open(token, purpose)
+        links.open(token, action)
     except BadLink:
         return True
     return False
@@ -59,20 +59,20 @@ def refused(links: Links, token: str, purpose: Purpose = Purpose.UNSUBSCRIBE) ->
 @given(CLAIMS)
 def test_a_link_says_what_was_signed(claim: Claim) -> None:
     links = Links([KEY])
-    assert links.open(links.sign(claim), claim.purpose) == claim
+    assert links.open(links.sign(claim), claim.action) == claim
 
 
 @QUICK
 @given(CLAIMS, st.integers(0, 2**32 - 1))
 def test_what_can_turn_something_on_tells_when_it_was_minted(claim: Claim, second: int) -> None:
     links = Links([KEY])
-    opened = links.open(links.sign(replace(claim, minted=second * 1000 + 7)), claim.purpose)
-    assert opened.minted == (0 if claim.purpose is Purpose.UNSUBSCRIBE else second * 1000)
+    opened = links.open(links.sign(replace(claim, minted=second * 1000 + 7)), claim.action)
+    assert opened.minted == (0 if claim.action is Action.UNSUBSCRIBE else second * 1000)
 
 
 def test_a_topics_brand_is_left_to_the_directory() -> None:
     links = Links([KEY])
-    opened = links.open(links.sign(replace(CLAIM, scope=Scope(7, 10))), Purpose.UNSUBSCRIBE)
+    opened = links.open(links.sign(replace(CLAIM, scope=Scope(7, 10))), Action.UNSUBSCRIBE)
     assert opened.scope == Scope(None, 10)
 
 
@@ -82,7 +82,7 @@ def test_the_same_claim_is_the_same_link() -> None:
 
 def test_an_unsubscribe_link_is_short() -> None:
     assert len(Links([KEY]).sign(CLAIM)) == 59
-    assert len(Links([KEY]).sign(replace(CLAIM, purpose=Purpose.PREFERENCES))) <= 66
+    assert len(Links([KEY]).sign(replace(CLAIM, action=Action.PREFERENCES))) <= 66
 
 
 def test_minting_gives_both_links_and_the_two_headers_of_rfc_8058() -> None:
@@ -91,11 +91,11 @@ def test_minting_gives_both_links_and_the_two_headers_of_rfc_8058() -> None:
     minted = links.mint("https://prefs.example.com", claim, NOON)
     base, _, token = minted.unsubscribe.rpartition("/")
     assert base == "https://prefs.example.com/u"
-    assert links.open(token, Purpose.UNSUBSCRIBE) == replace(claim, scope=Scope(None, 10))
+    assert links.open(token, Action.UNSUBSCRIBE) == replace(claim, scope=Scope(None, 10))
     base, _, token = minted.preferences.rpartition("/")
     assert base == "https://prefs.example.com/p"
-    assert links.open(token, Purpose.PREFERENCES) == replace(
-        claim, purpose=Purpose.PREFERENCES, scope=Scope(7), minted=NOON
+    assert links.open(token, Action.PREFERENCES) == replace(
+        claim, action=Action.PREFERENCES, scope=Scope(7), minted=NOON
     )
     assert minted.headers == {
         "List-Unsubscribe": f"<{minted.unsubscribe}>",
@@ -106,11 +106,11 @@ def test_minting_gives_both_links_and_the_two_headers_of_rfc_8058() -> None:
 def test_an_undo_knows_its_age_and_the_number_of_what_it_takes_back() -> None:
     links = Links([KEY])
     undo = undo_of(CLAIM, Scope(), 42, NOON)
-    opened = links.open(links.sign(undo), Purpose.UNDO)
+    opened = links.open(links.sign(undo), Action.UNDO)
     assert (opened.minted, opened.campaign, opened.scope) == (NOON, "42", Scope())
 
 
-# --- one purpose each ---
+# --- one action each ---
 
 
 @QUICK
@@ -118,16 +118,16 @@ def test_an_undo_knows_its_age_and_the_number_of_what_it_takes_back() -> None:
 def test_a_link_of_one_purpose_never_opens_as_another(claim: Claim) -> None:
     links = Links([KEY])
     token = links.sign(claim)
-    assert all(refused(links, token, other) for other in Purpose if other is not claim.purpose)
+    assert all(refused(links, token, other) for other in Action if other is not claim.action)
 
 
-@pytest.mark.parametrize(("signed", "asked"), list(product(Purpose, Purpose)))
+@pytest.mark.parametrize(("signed", "asked"), list(product(Action, Action)))
 def test_even_with_the_name_of_another_purpose_in_it_the_salt_tells_them_apart(
-    signed: Purpose, asked: Purpose
+    signed: Action, asked: Action
 ) -> None:
     """Whoever could change the kind inside a token would still need the other signature."""
     links = Links([KEY])
-    value, _, signature = links.sign(replace(CLAIM, purpose=signed)).partition(".")
+    value, _, signature = links.sign(replace(CLAIM, action=signed)).partition(".")
     body = bytearray(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)))
     body[0] = body[0] & 0xF0 | asked.value
     renamed = base64.urlsafe_b64encode(bytes(body)).rstrip(b"=").decode()
@@ -137,14 +137,14 @@ def test_even_with_the_name_of_another_purpose_in_it_the_salt_tells_them_apart(
 # --- changed, cut, glued ---
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-def test_every_single_character_matters(purpose: Purpose) -> None:
+@pytest.mark.parametrize("action", Action)
+def test_every_single_character_matters(action: Action) -> None:
     links = Links([KEY])
-    token = links.sign(replace(CLAIM, purpose=purpose, campaign="a"))
+    token = links.sign(replace(CLAIM, action=action, campaign="a"))
     for at, character in product(range(len(token)), BASE64 + ".=+/~% "):
         if character != token[at]:
             changed = token[:at] + character + token[at + 1 :]
-            assert refused(links, changed, purpose), (at, character)
+            assert refused(links, changed, action), (at, character)
 
 
 def test_a_link_with_a_character_too_many_or_too_few_is_refused() -> None:
@@ -190,8 +190,8 @@ def test_neither_case_nor_padding_nor_two_tokens_in_one_are_accepted() -> None:
 def test_what_mail_programs_glue_to_a_link_is_taken_off(glued: str) -> None:
     links = Links([KEY])
     token = links.sign(CLAIM)
-    assert links.open(token + glued, Purpose.UNSUBSCRIBE) == CLAIM
-    assert links.open(f" {token}{glued}", Purpose.UNSUBSCRIBE) == CLAIM
+    assert links.open(token + glued, Action.UNSUBSCRIBE) == CLAIM
+    assert links.open(f" {token}{glued}", Action.UNSUBSCRIBE) == CLAIM
 
 
 @QUICK
@@ -203,7 +203,7 @@ def test_what_mail_programs_glue_to_a_link_is_taken_off(glued: str) -> None:
 @example("A" * 100_000)
 def test_text_that_is_no_link_is_refused_and_nothing_worse(text: str) -> None:
     links = Links([KEY])
-    assert all(refused(links, text, purpose) for purpose in Purpose)
+    assert all(refused(links, text, action) for action in Action)
 
 
 @QUICK
@@ -214,7 +214,7 @@ def test_bytes_of_our_form_without_our_signature_are_refused(body: bytes, guess:
     for packed in (body, first + body):
         value = base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
         signature = base64.urlsafe_b64encode(guess).rstrip(b"=").decode()
-        assert all(refused(ours, f"{value}.{signature}", purpose) for purpose in Purpose)
+        assert all(refused(ours, f"{value}.{signature}", action) for action in Action)
 
 
 @QUICK
@@ -233,9 +233,9 @@ def test_a_link_with_anything_put_into_it_is_refused_and_nothing_worse(data: st.
 def test_the_newest_key_signs_and_older_ones_go_on_verifying() -> None:
     before, both, after = Links([OLDER]), Links([OLDER, KEY]), Links([KEY])
     old, new = before.sign(CLAIM), both.sign(CLAIM)
-    assert both.open(old, Purpose.UNSUBSCRIBE) == CLAIM
+    assert both.open(old, Action.UNSUBSCRIBE) == CLAIM
     assert new == after.sign(CLAIM)
-    assert both.open(new, Purpose.UNSUBSCRIBE) == CLAIM
+    assert both.open(new, Action.UNSUBSCRIBE) == CLAIM
     assert refused(before, new)
     assert refused(after, old)
 
@@ -243,7 +243,7 @@ def test_the_newest_key_signs_and_older_ones_go_on_verifying() -> None:
 def test_of_keys_in_the_wrong_order_the_last_one_signs_and_every_link_still_opens() -> None:
     swapped = Links([KEY, OLDER])
     assert swapped.sign(CLAIM) == Links([OLDER]).sign(CLAIM)
-    assert swapped.open(Links([KEY]).sign(CLAIM), Purpose.UNSUBSCRIBE) == CLAIM
+    assert swapped.open(Links([KEY]).sign(CLAIM), Action.UNSUBSCRIBE) == CLAIM
 
 
 def test_two_keys_that_share_an_id_both_verify_and_the_newest_signs() -> None:
@@ -259,8 +259,8 @@ def test_two_keys_that_share_an_id_both_verify_and_the_newest_signs() -> None:
     for keys, signs in (([KEY, twin], new), ([twin, KEY], old)):
         both = Links([OLDER, *keys])
         assert both.sign(CLAIM) == signs
-        assert both.open(old, Purpose.UNSUBSCRIBE) == CLAIM
-        assert both.open(new, Purpose.UNSUBSCRIBE) == CLAIM
+        assert both.open(old, Action.UNSUBSCRIBE) == CLAIM
+        assert both.open(new, Action.UNSUBSCRIBE) == CLAIM
 
 
 def test_a_link_signed_by_a_stranger_with_a_key_id_of_ours_is_refused() -> None:
@@ -289,7 +289,7 @@ PINNED = [
         "EbYAAAABMbluKNejLXPx_q7S-dOe7fMAAAAHc3ByaW5nLTIwMjY.7l8_Ukfg-fj6KD_5w0fELA",
     ),
     (
-        replace(CLAIM, purpose=Purpose.PREFERENCES, scope=Scope(7), minted=NOON),
+        replace(CLAIM, action=Action.PREFERENCES, scope=Scope(7), minted=NOON),
         "ErYAAAABEbluKNejLXPx_q7S-dOe7fMAAAAHauh7QA.R8kLGDpVQE0TRqjPymdemw",
     ),
     (
@@ -302,8 +302,8 @@ PINNED = [
 @pytest.mark.parametrize(("claim", "token"), PINNED)
 def test_links_that_are_in_peoples_mail_today_open_for_ever(claim: Claim, token: str) -> None:
     """These tokens are never to be changed: a release that reads them otherwise loses noes."""
-    assert Links([KEY]).open(token, claim.purpose) == claim
-    assert Links([KEY, OLDER]).open(token, claim.purpose) == claim
+    assert Links([KEY]).open(token, claim.action) == claim
+    assert Links([KEY, OLDER]).open(token, claim.action) == claim
 
 
 # --- campaigns ---
@@ -312,7 +312,7 @@ def test_links_that_are_in_peoples_mail_today_open_for_ever(claim: Claim, token:
 @pytest.mark.parametrize("campaign", ["", "a", "spring-2026_v1.2", "x" * 32])
 def test_a_campaign_is_a_short_plain_id(campaign: str) -> None:
     links = Links([KEY])
-    opened = links.open(links.sign(replace(CLAIM, campaign=campaign)), Purpose.UNSUBSCRIBE)
+    opened = links.open(links.sign(replace(CLAIM, campaign=campaign)), Action.UNSUBSCRIBE)
     assert opened.campaign == campaign
 
 

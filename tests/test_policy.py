@@ -33,9 +33,9 @@ from prefs.policy import (
     Voice,
     after,
     fold,
-    for_address,
     hold,
     may_send,
+    written,
 )
 
 START_OF_TIME: Millis = 1_790_000_000_000
@@ -872,8 +872,27 @@ def test_a_stored_form_that_this_release_cannot_read_is_an_error_and_never_an_em
 def test_marketing_goes_to_what_can_be_an_address(
     spelling: str, history: list[Event], topic: Scope, reason: str
 ) -> None:
-    address = Address.parse(EMAIL, spelling)
-    now = START_OF_TIME + DAY
-    decision = for_address(decide(history, topic), address, now)
+    message = Message(TOPICS[topic], EMAIL, Address.parse(EMAIL, spelling))
+    decision = may_send(message, fold(history)[0], START_OF_TIME + DAY)
     assert decision.reason == reason
     assert (decision.verdict is Verdict.HOLD) == (reason == "bad_address")
+
+
+def test_a_moment_is_written_in_utc_to_the_millisecond() -> None:
+    assert written(0) == "1970-01-01T00:00:00.000Z"
+    assert written(1_793_620_800_007) == "2026-11-02T12:00:00.007Z"
+
+
+@pytest.mark.parametrize(
+    ("history", "objects"),
+    [
+        pytest.param([], False, id="nobody objects"),
+        pytest.param([out(ACME)], True, id="an out that covers the scope does"),
+        pytest.param([out(DEALS)], False, id="… another's does not"),
+        pytest.param([said(Kind.SNOOZE, 0, scope=NEWS, until=2 * DAY)], True, id="a pause does"),
+        pytest.param([said(Kind.SNOOZE, 0, scope=NEWS, until=HOUR)], False, id="… until it ends"),
+    ],
+)
+def test_who_objects_to_a_scope(history: list[Event], objects: bool) -> None:
+    standing, _ = fold(history)
+    assert standing.objects(NEWS, START_OF_TIME + DAY) is objects

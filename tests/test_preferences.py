@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prefs.demo import ALICE, BOB, CAROL, DAVE, ERIN
+from prefs.policy import written
 from prefs.web.door import KEEP_ANSWERS_FOR
-from prefs.web.schemas import written
 from tests.conftest import NOON, Api, Clock
 
 GRACE = "grace@example.org"

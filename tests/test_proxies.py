@@ -5,7 +5,7 @@ from dataclasses import replace
 from prefs.demo import ALICE, Cast
 from prefs.installation import Installation
 from prefs.ledger import Subject, history
-from prefs.links import Claim, Purpose
+from prefs.links import Action, Claim
 from wsgi import create_app
 
 
@@ -13,7 +13,7 @@ def leave(opened: Installation, cast: Cast, headers: dict[str, str]) -> str:
     """The IP in the evidence of a press on Alice's link."""
     subject = Subject.of(cast.tenant, ALICE)
     scope = cast.tenant.topic("product-news").scope
-    claim = Claim(Purpose.UNSUBSCRIBE, cast.tenant.id, ALICE.channel, subject.digest, scope)
+    claim = Claim(Action.UNSUBSCRIBE, cast.tenant.id, ALICE.channel, subject.digest, scope)
     client = create_app(opened).test_client()
     answer = client.post(f"/u/{opened.links.sign(claim)}", headers=headers)
     assert answer.status_code == 200
@@ -57,7 +57,7 @@ def test_below_a_path_pages_send_their_forms_below_it(opened: Installation, cast
     )
     subject = Subject.of(cast.tenant, ALICE)
     scope = cast.tenant.topic("product-news").scope
-    claim = Claim(Purpose.UNSUBSCRIBE, cast.tenant.id, ALICE.channel, subject.digest, scope)
+    claim = Claim(Action.UNSUBSCRIBE, cast.tenant.id, ALICE.channel, subject.digest, scope)
     # The proxy has taken /prefs off.
     page = create_app(below).test_client().get(f"/u/{opened.links.sign(claim)}").get_data(True)
     assert 'action="/prefs/u/' in page

@@ -123,9 +123,7 @@ def test_the_two_lists_give_the_one_right_answer(opened: Installation, cast: Cas
 
     target = io.BytesIO()
     topics = [cast.tenant.topic("product-news")]
-    made = export(
-        opened, cast.tenant, target, channel=EMAIL, topics=topics, now=NOON, progress=nothing
-    )
+    made = export(opened, cast.tenant, target, channel=EMAIL, topics=topics, progress=nothing)
     bob_and_carol = 2
     assert made.rows == 3_000 + bob_and_carol
 
@@ -678,7 +676,7 @@ def test_what_is_exported_is_safe_in_a_spreadsheet_and_comes_back_exactly(
     with opened.database.writing() as connection:
         other = directory.add_tenant(connection, "other", "Other", NOON)
     opened.directory.refresh()
-    there = replace(cast, tenant=opened.directory.directory.tenants[other])
+    there = replace(cast, tenant=opened.directory.latest.tenants[other])
     for channel, values in ((EMAIL, [*ODD, "carol@example.org"]), (SMS, [DAVE.value])):
         target = io.BytesIO()
         export(
@@ -687,7 +685,6 @@ def test_what_is_exported_is_safe_in_a_spreadsheet_and_comes_back_exactly(
             target,
             channel=channel,
             topics=topics,
-            now=NOON,
             progress=nothing,
         )
         rows = list(csv.reader(io.StringIO(target.getvalue().decode(), newline="")))
@@ -710,7 +707,6 @@ def test_an_export_says_who_said_no_when_and_through_which_door(
             target,
             channel=channel,
             topics=[cast.tenant.topic(slug) for slug in slugs],
-            now=NOON,
             progress=nothing,
         )
         lines = target.getvalue().decode().replace('"', "").split("\r\n")

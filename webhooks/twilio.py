@@ -20,7 +20,7 @@ from werkzeug.datastructures import MultiDict
 from prefs.address import Address, BadAddress, Channel
 from prefs.directory import Sender, Tenant
 from prefs.ledger import Recorded, Said, Subject
-from prefs.policy import ALL, Authority, Event, Kind, Millis, Outcome, Standing, Voice
+from prefs.policy import ALL, Authority, Event, Kind, Millis, Outcome, Voice
 from prefs.settings import Settings
 from webhooks import keywords
 from webhooks.call import Call, Forged
@@ -167,18 +167,14 @@ def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sende
         return f"{brand.name[:40]}: for help, {brand.contact[:80]}. Reply STOP to unsubscribe."
     if recorded is None:
         return None
-    stopped = _is_stopped(recorded.standing)
+    stopped = recorded.standing.stopped
     if heard.says is Says.OUT:
         # One confirmation (47 CFR 64.1200(a)(12)): a second STOP gets none, or a machine that
         # answers STOP to each of our answers would go on for ever. A retry gets it again.
-        again = recorded.outcome is not Outcome.DUPLICATE and _is_stopped(recorded.before)
+        again = recorded.outcome is not Outcome.DUPLICATE and recorded.before.stopped
         if again or not stopped:
             return None
         return f"{name}: you are unsubscribed and get no more marketing texts. START undoes this."
     if stopped:
         return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."
     return f"{name}: you get texts again as before. Reply HELP for help, STOP to unsubscribe."
-
-
-def _is_stopped(standing: Standing) -> bool:
-    return any(out.voice is Voice.STOP for out in standing.outs)

@@ -1,15 +1,16 @@
 """Asking about one address: check, history, link, erase."""
 
+import re
 import sys
 
 import click
 
 from prefs import ledger, rights
-from prefs.address import Address, Channel
+from prefs.check import Held, answer
 from prefs.cli.begin import about_address, day, opened_installation, subject_of, tenant_named, told
 from prefs.directory import BadEntry, Tenant
-from prefs.links import Claim, Purpose
-from prefs.policy import REASONS, Ground, Message, Scope, for_address, may_send
+from prefs.links import Action, Claim
+from prefs.policy import REASONS, Ground
 
 
 @click.command()
@@ -17,14 +18,16 @@ from prefs.policy import REASONS, Ground, Message, Scope, for_address, may_send
 @click.option("--topic", required=True)
 @told
 def check(address: str, channel: str, region: str | None, tenant: str | None, topic: str) -> None:
-    """May this topic be sent to ADDRESS? Exit code 0 for allow, 1 for deny, 2 for hold."""
+    """May this topic be sent to ADDRESS? Send only on exit code 0; 1 is deny, 2 is hold."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
-        about = found.topic(topic)
-        now, asked = opened.clock(), Address.parse(Channel(channel), address, region)
-        with opened.database.reading() as connection:
-            standing = ledger.standing(connection, found.id, found.digest(asked))
-        decision = for_address(may_send(Message(about, asked.channel), standing, now), asked, now)
+        item = {"channel": channel, "address": address, "topic": found.topic(topic).slug}
+        if region is not None:
+            item["region"] = region
+        try:
+            decision = answer(opened.database, found, item, opened.clock())
+        except Held as held:
+            raise BadEntry(held.field, held.detail) from None
     click.echo(f"{decision.verdict}: {REASONS[decision.reason]} ({decision.reason})")
     if decision.ground:
         click.echo(_ground(found, decision.ground))
@@ -37,16 +40,13 @@ def _ground(tenant: Tenant, ground: Ground) -> str:
     said_by = f", said by {ground.voice}" if ground.voice else ""
     through = f", through {ground.door}" if ground.door else ""
     return (
-        f"It rests on event {ground.seq}: {ground.what} of {_scope(tenant, ground.scope)}"
+        f"It rests on event {ground.seq}: {ground.what} of {tenant.told(ground.scope)}"
         f"{said_by}{through}, {day(ground.when)}."
     )
 
 
-def _scope(tenant: Tenant, scope: Scope) -> str:
-    if topic := tenant.topic_of(scope):
-        return topic.slug
-    brand = tenant.brand_of(scope)
-    return f"the brand {brand.slug}" if brand else "all marketing"
+# Evidence is somebody else's text, and a terminal obeys its control characters.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @click.command()
@@ -64,11 +64,11 @@ def history(address: str, channel: str, region: str | None, tenant: str | None) 
         said_by = f" by {event.voice}" if event.voice else ""
         click.echo(
             f"{entry.seq}  {day(event.heard_at)}  {event.kind} of "
-            f"{_scope(found, event.scope)}{said_by}, through {event.door}: {entry.outcome}. "
+            f"{found.told(event.scope)}{said_by}, through {event.door}: {entry.outcome}. "
             f"{ledger.SENTENCES[event.kind]}"
         )
         for name, text in (entry.evidence or {}).items():
-            click.echo(f"     {name}: {text}")
+            click.echo(f"     {name}: {_CONTROL.sub('�', text)}")
 
 
 @click.command()
@@ -94,7 +94,7 @@ def link(
         with opened.database.writing() as connection:
             ledger.remember(connection, found.id, [subject])
         claim = Claim(
-            Purpose.UNSUBSCRIBE, found.id, subject.channel, subject.digest, scope, 0, campaign
+            Action.UNSUBSCRIBE, found.id, subject.channel, subject.digest, scope, 0, campaign
         )
         try:
             minted = opened.links.mint(opened.settings.public_url, claim, opened.clock())

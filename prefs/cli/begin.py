@@ -14,6 +14,7 @@ from prefs.database import Unavailable
 from prefs.directory import BadEntry, Tenant
 from prefs.installation import Installation
 from prefs.ledger import Subject
+from prefs.policy import written
 from prefs.settings import BadSetting, Settings
 
 P = ParamSpec("P")
@@ -50,12 +51,12 @@ def opened_installation() -> Iterator[Installation]:
 
 
 def tenant_named(opened: Installation, slug: str | None) -> Tenant:
-    tenants = opened.directory.directory.tenants
+    tenants = opened.directory.latest.tenants
     if slug is None:
         if len(tenants) == 1:
             return next(iter(tenants.values()))
         raise BadEntry("tenant", "name the tenant with --tenant" if tenants else NO_TENANT)
-    if found := opened.directory.directory.tenant(slug):
+    if found := opened.directory.latest.tenant(slug):
         return found
     raise BadEntry("tenant", "there is no such tenant; `prefs tenant list` shows those there are")
 
@@ -82,11 +83,9 @@ def about_address(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+def print_json(value: Mapping[str, Any], err: bool = False) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False), err=err)
 
 
 def day(millis: int) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(millis / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{written(millis)[:19].replace('T', ' ')} UTC"

@@ -1,6 +1,5 @@
 """Lists in files: import, scrub, export."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,7 +131,8 @@ def scrub(
                 )
             except BadSheet as error:
                 raise click.ClickException(str(error)) from None
-    click.echo(json.dumps(done._asdict(), indent=2, default=str), err=True)
+    cursor = str(done.cursor) if done.cursor else None
+    print_json({**done._asdict(), "cursor": cursor}, err=True)
 
 
 @click.command()
@@ -155,7 +155,6 @@ def export(channel: str, topic: str | None, output: BinaryIO, tenant: str | None
                 output,
                 channel=Channel(channel),
                 topics=topics,
-                now=opened.clock(),
                 progress=progress,
             )
-    click.echo(json.dumps(done._asdict(), indent=2), err=True)
+    print_json(done._asdict(), err=True)

@@ -49,16 +49,13 @@ def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
 @click.pass_context
 def demo_command(context: click.Context) -> None:
     """The same as `prefs serve --demo`."""
-    context.invoke(serve, demo=True, host="127.0.0.1", port=None, workers=2)
+    context.invoke(serve, demo=True)
 
 
 def _begin() -> Callable[[str], None]:
     _install()
-    try:
-        with opened_installation() as opened:
-            empty = not opened.directory.directory.tenants
-    except Unavailable:
-        empty = False
+    with opened_installation() as opened:
+        empty = not opened.directory.latest.tenants
 
     def ready(url: str) -> None:
         click.echo(f"prefs serves on {url}. The API: {url}/docs")
@@ -164,7 +161,7 @@ def doctor() -> None:
         found.append("The database cannot be reached, or is not migrated: run `prefs migrate`")
     else:
         with opened_installation() as opened:
-            tenants = opened.directory.directory.tenants.values()
+            tenants = opened.directory.latest.tenants.values()
             if not tenants:
                 found.append(f"{NO_TENANT[:1].upper()}{NO_TENANT[1:]}")
             for tenant in tenants:
@@ -193,7 +190,7 @@ def replay() -> None:
     """Fold every event again and report standings that are not what they amount to."""
     differences = 0
     with opened_installation() as opened:
-        for tenant in opened.directory.directory.tenants.values():
+        for tenant in opened.directory.latest.tenants.values():
             with opened.database.reading() as connection:
                 for difference in ledger.replay(connection, tenant.id):
                     differences += 1

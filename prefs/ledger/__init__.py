@@ -11,12 +11,12 @@ from prefs.ledger.reading import (
     changes,
     here,
     history,
+    known,
     replay,
     roll,
     standing,
     standings,
     suppressed,
-    value,
 )
 from prefs.ledger.words import (
     EMPTY,
@@ -49,6 +49,7 @@ __all__ = [
     "changes",
     "here",
     "history",
+    "known",
     "lock",
     "record",
     "record_many",
@@ -59,5 +60,4 @@ __all__ = [
     "standings",
     "suppressed",
     "unpacked",
-    "value",
 ]

@@ -55,12 +55,15 @@ def standings(
     return {bytes(digest): unpacked(text) for digest, text in found}
 
 
-def value(connection: Connection, tenant: int, digest: bytes) -> str | None:
-    """The spelling of an address, None if it is erased or never was known."""
+def known(connection: Connection, tenant: int, digest: bytes) -> Known:
+    """An address and its standing. Its value is None if it is erased or never was known."""
     table = tables.address
-    return connection.scalar(
-        select(table.c.value).where(table.c.tenant_id == tenant, table.c.digest == digest)
-    )
+    row = connection.execute(
+        select(table.c.value, table.c.standing).where(
+            table.c.tenant_id == tenant, table.c.digest == digest
+        )
+    ).first()
+    return Known(digest, row.value, unpacked(row.standing)) if row else Known(digest, None, NOTHING)
 
 
 def suppressed(
@@ -132,19 +135,19 @@ def history(
 
 def _event(row: Row[Any]) -> Event:
     return Event(
-        Kind(row.kind),
-        row.heard_at,
-        Scope(row.brand_id, row.topic_id),
-        Voice(row.voice) if row.voice else None,
-        Authority(row.authority),
-        row.said_at,
-        row.clock,
-        row.saw,
-        row.until,
-        row.basis,
-        Block(row.block) if row.block else None,
-        row.door,
-        tuple(map(int, row.retracts.split())),
+        kind=Kind(row.kind),
+        heard_at=row.heard_at,
+        scope=Scope(row.brand_id, row.topic_id),
+        voice=Voice(row.voice) if row.voice else None,
+        authority=Authority(row.authority),
+        said_at=row.said_at,
+        clock=row.clock,
+        saw=row.saw,
+        until=row.until,
+        basis=row.basis,
+        block=Block(row.block) if row.block else None,
+        door=row.door,
+        retracts=tuple(map(int, row.retracts.split())),
     )
 
 

@@ -101,6 +101,15 @@ class Cursor(NamedTuple):
     xact: int = 0
     position: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.xact}.{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Raises ValueError for what is no cursor."""
+        xact, position = map(int, text.split("."))
+        return cls(xact, position)
+
 
 class Change(NamedTuple):
     cursor: Cursor

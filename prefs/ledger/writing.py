@@ -79,17 +79,7 @@ def lock(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> di
     digests = sorted(wanted)
     connection.execute(
         database.insert(connection, table).on_conflict_do_nothing(),
-        [
-            {
-                "digest": digest,
-                "tenant_id": tenant,
-                "channel": wanted[digest].channel,
-                "value": wanted[digest].value,
-                "seq": 0,
-                "standing": EMPTY,
-            }
-            for digest in digests
-        ],
+        [_blank(tenant, wanted[digest]) for digest in digests],
     )
     found = connection.execute(
         select(table)
@@ -98,6 +88,18 @@ def lock(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> di
         .with_for_update()
     )
     return {bytes(row.digest): row for row in found}
+
+
+def _blank(tenant: int, subject: Subject) -> dict[str, Any]:
+    """The row of an address that nobody has said anything about."""
+    return {
+        "digest": subject.digest,
+        "tenant_id": tenant,
+        "channel": subject.channel,
+        "value": subject.value,
+        "seq": 0,
+        "standing": EMPTY,
+    }
 
 
 def _known(
@@ -168,47 +170,13 @@ def _append(
     place = {} if number is None else {"xact": number}
     events: list[dict[str, Any]] = []
     evidence: list[dict[str, Any]] = []
-    for number, one in fresh.items():
-        recorded, event = done[number], one.event
-        digest, seq = one.subject.digest, recorded.standing.seq
-        fingerprint = None
+    for at, one in fresh.items():
+        row = place | _event_row(tenant, one, done[at])
         if one.evidence:
-            body = json.dumps(dict(one.evidence), ensure_ascii=True, sort_keys=True)
-            # The salt goes when the evidence goes: what is left in the event proves
-            # an evidence that somebody shows, and lets nobody guess one.
-            salt = secrets.token_bytes(16)
-            fingerprint = hashlib.blake2b(body.encode(), digest_size=16, key=salt).digest()
-            evidence.append(
-                {"digest": digest, "seq": seq, "tenant_id": tenant, "salt": salt, "body": body}
-            )
-        events.append(
-            place
-            | {
-                "tenant_id": tenant,
-                "digest": digest,
-                "channel": one.subject.channel,
-                "seq": seq,
-                "kind": event.kind,
-                "brand_id": event.scope.brand,
-                "topic_id": event.scope.topic,
-                "voice": event.voice,
-                "authority": event.authority,
-                "heard_at": event.heard_at,
-                "said_at": event.said_at,
-                "clock": event.clock,
-                "saw": event.saw,
-                "until": event.until,
-                "basis": event.basis,
-                "block": event.block,
-                "door": event.door,
-                "retracts": " ".join(map(str, event.retracts)),
-                "outcome": recorded.outcome,
-                "source": one.source,
-                "source_id": one.source_id,
-                "batch_id": one.batch,
-                "evidence_digest": fingerprint,
-            }
-        )
+            kept = _evidence_row(tenant, one, row["seq"])
+            row["evidence_digest"] = _fingerprint(kept)
+            evidence.append(kept)
+        events.append(row)
     if len(events) == 1:
         statement = database.insert(connection, table).on_conflict_do_nothing(
             index_elements=["tenant_id", "source", "source_id"]
@@ -227,6 +195,53 @@ def _append(
     if evidence:
         connection.execute(tables.evidence.insert(), evidence)
     return True
+
+
+def _event_row(tenant: int, one: Said, recorded: Recorded) -> dict[str, Any]:
+    event = one.event
+    return {
+        "tenant_id": tenant,
+        "digest": one.subject.digest,
+        "channel": one.subject.channel,
+        "seq": recorded.standing.seq,
+        "kind": event.kind,
+        "brand_id": event.scope.brand,
+        "topic_id": event.scope.topic,
+        "voice": event.voice,
+        "authority": event.authority,
+        "heard_at": event.heard_at,
+        "said_at": event.said_at,
+        "clock": event.clock,
+        "saw": event.saw,
+        "until": event.until,
+        "basis": event.basis,
+        "block": event.block,
+        "door": event.door,
+        "retracts": " ".join(map(str, event.retracts)),
+        "outcome": recorded.outcome,
+        "source": one.source,
+        "source_id": one.source_id,
+        "batch_id": one.batch,
+        "evidence_digest": None,
+    }
+
+
+def _evidence_row(tenant: int, one: Said, seq: int) -> dict[str, Any]:
+    return {
+        "digest": one.subject.digest,
+        "seq": seq,
+        "tenant_id": tenant,
+        "salt": secrets.token_bytes(16),
+        "body": json.dumps(dict(one.evidence), ensure_ascii=True, sort_keys=True),
+    }
+
+
+def _fingerprint(kept: Mapping[str, Any]) -> bytes:
+    """What is left in the event when the evidence, and its salt with it, is erased.
+
+    It proves an evidence that somebody shows, and lets nobody guess one.
+    """
+    return hashlib.blake2b(kept["body"].encode(), digest_size=16, key=kept["salt"]).digest()
 
 
 def _keep(
@@ -278,17 +293,7 @@ def _keep(
 def remember(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> None:
     """Keeps the values of addresses that a link was minted for, except those erased."""
     table = tables.address
-    rows = {
-        s.digest: {
-            "digest": s.digest,
-            "tenant_id": tenant,
-            "channel": s.channel,
-            "value": s.value,
-            "seq": 0,
-            "standing": EMPTY,
-        }
-        for s in subjects
-    }
+    rows = {subject.digest: _blank(tenant, subject) for subject in subjects}
     if not rows:
         return
     statement = database.insert(connection, table)

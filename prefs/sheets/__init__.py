@@ -42,8 +42,8 @@ from prefs.policy import (
     Topic,
     Verdict,
     Voice,
-    for_address,
     may_send,
+    written,
 )
 from prefs.sheets.rows import EXPORTED, READ_AT_ONCE, BadSheet, Row, Sheet, bare_name, guarded
 
@@ -77,11 +77,6 @@ class Exported(NamedTuple):
 
     rows: int
     unknown: int
-
-
-def iso(millis: Millis) -> str:
-    moment = datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- suppressions in ---
@@ -307,8 +302,7 @@ def scrub(
             sheet.find(channel, region, column)
         return _passed(sheet, sendable, progress)
     sheet.find(channel, region, column)
-    message, now = Message(topic, channel), opened.clock()
-    unsaid = may_send(message, NOTHING, now)
+    now = opened.clock()
     rows, sent, unusable, reasons = 0, 0, 0, Counter[str]()
     sendable.write(sheet.bom)
     if refused:
@@ -328,9 +322,8 @@ def scrub(
                 if row.blank:
                     continue
                 rows += 1
-                decision = may_send(message, known[digest], now) if digest in known else unsaid
-                if address is not None:
-                    decision = for_address(decision, address, now)
+                message = Message(topic, channel, address)
+                decision = may_send(message, known.get(digest, NOTHING), now)
                 if address is None or decision.reason == "bad_address":
                     unusable += 1
                     notes = ("bad_address", "", "")
@@ -341,7 +334,7 @@ def scrub(
                 else:
                     reasons[decision.reason] += 1
                     ground = decision.ground
-                    since = (iso(ground.when), str(ground.seq)) if ground else ("", "")
+                    since = (written(ground.when), str(ground.seq)) if ground else ("", "")
                     notes = (decision.reason, *since)
                 if refused:
                     refused.write(sheet.annotated(row, *notes))
@@ -377,7 +370,6 @@ def export(
     *,
     channel: Channel,
     topics: list[Topic],
-    now: Millis,
     progress: Callable[[int], None],
 ) -> Exported:
     """Writes as CSV everybody who may get none of ``topics`` because somebody said so.
@@ -385,7 +377,7 @@ def export(
     A cell that a spreadsheet would run as a formula begins with an apostrophe; an import of
     the file takes it off again. Raises ``Unavailable``.
     """
-    rows, unknown, beyond = 0, 0, b""
+    rows, unknown, beyond, now = 0, 0, b"", opened.clock()
     page = io.StringIO(newline="")
     writer = csv.writer(page, quoting=csv.QUOTE_ALL)
     writer.writerow(EXPORTED)
@@ -402,9 +394,9 @@ def export(
                 cells = (
                     known.value,
                     decision.reason,
-                    _scope(tenant, ground.scope),
+                    tenant.told(ground.scope),
                     ground.voice,
-                    iso(ground.when),
+                    written(ground.when),
                     ground.door,
                 )
                 writer.writerow([guarded(cell) for cell in cells])
@@ -415,10 +407,3 @@ def export(
             progress(rows)
     target.write(page.getvalue().encode())
     return Exported(rows, unknown)
-
-
-def _scope(tenant: Tenant, scope: Scope) -> str:
-    if topic := tenant.topic_of(scope):
-        return f"topic {topic.slug}"
-    brand = tenant.brand_of(scope)
-    return f"brand {brand.slug}" if brand else "all"

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 
 from prefs import devices, ledger
 from prefs.address import Address, BadAddress, Channel
+from prefs.check import read_address
 from prefs.directory import BadEntry, Tenant
 from prefs.ledger import Cursor, Said, Subject
-from prefs.links import Claim, Purpose
+from prefs.links import Action, Claim
 from prefs.policy import (
     Authority,
     Event,
@@ -24,12 +25,12 @@ from prefs.policy import (
     Standing,
     Voice,
     may_send,
+    written,
 )
 from prefs.web import door, schemas
-from prefs.web.check import read_address, shown_cursor, shown_decision, shown_scope
+from prefs.web.check import shown_decision, shown_scope
 from prefs.web.door import Problem, guarded
 from prefs.web.openapi import StrictBlueprint
-from prefs.web.schemas import written
 
 api = StrictBlueprint("api", __name__, url_prefix="/v1", description="Record and look back.")
 
@@ -50,7 +51,7 @@ def put_preference(said: dict[str, Any]) -> Response:
     """
     tenant, now = door.tenant(), door.now()
     event = _event(tenant, said, now)
-    address = read_address(said)
+    address = _address(said)
     if event.kind is Kind.IN and not address.can_consent:
         raise BadAddress("a yes needs an address that is valid; check its spelling")
     proof = {**said.get("evidence", {}), **_prefixed("wording", said.get("wording", {}))}
@@ -72,6 +73,11 @@ def put_preference(said: dict[str, Any]) -> Response:
         }
 
     return door.written(act)
+
+
+def _address(item: Mapping[str, Any]) -> Address:
+    """Raises ``BadAddress``."""
+    return read_address(Channel(item["channel"]), item)
 
 
 def _prefixed(name: str, entries: Mapping[str, str]) -> dict[str, str]:
@@ -171,14 +177,14 @@ def standing(asked: dict[str, Any]) -> Response:
     `If-Match` and `saw` name.
     """
     tenant, now = door.tenant(), door.now()
-    subject = Subject.of(tenant, read_address(asked))
+    address = _address(asked)
     with door.reading() as connection:
-        found = ledger.standing(connection, tenant.id, subject.digest)
-    offered = [topic for topic in tenant.topics.values() if subject.channel in topic.offered]
+        found = ledger.standing(connection, tenant.id, tenant.digest(address))
+    offered = [topic for topic in tenant.topics.values() if address.channel in topic.offered]
     shown = _standing(tenant, found) | {
         "topics": {
             topic.slug: shown_decision(
-                tenant, may_send(Message(topic, subject.channel), found, now)
+                tenant, may_send(Message(topic, address.channel, address), found, now)
             )
             for topic in offered
         }
@@ -219,7 +225,7 @@ def history(asked: dict[str, Any]) -> Response:
     Ask for the next page with `beyond`, the last seq of this one.
     """
     tenant = door.tenant()
-    subject = Subject.of(tenant, read_address(asked))
+    subject = Subject.of(tenant, _address(asked))
     with door.reading() as connection:
         found = ledger.history(
             connection, tenant.id, subject.digest, asked["beyond"], asked["limit"] + 1
@@ -262,7 +268,7 @@ def _told(tenant: Tenant, seq: int, event: Event, outcome: str) -> dict[str, Any
 def changes(asked: dict[str, Any]) -> Response:
     """Everything recorded after a cursor, in the order of commit: the recall feed of a send"""
     tenant = door.tenant()
-    since = Cursor(*map(int, asked.get("since", "0.0").split(".")))
+    since = Cursor.parse(asked["since"]) if "since" in asked else Cursor()
     with door.reading() as connection:
         found = ledger.changes(connection, tenant.id, since, asked["limit"] + 1)
     page = found[: asked["limit"]]
@@ -273,7 +279,7 @@ def changes(asked: dict[str, Any]) -> Response:
                 | {"channel": change.channel, "address": change.value}
                 for change in page
             ],
-            "cursor": shown_cursor(page[-1].cursor if page else since),
+            "cursor": str(page[-1].cursor if page else since),
             "more": len(found) > len(page),
         }
     )
@@ -325,10 +331,10 @@ def links(asked: dict[str, Any]) -> Response:
     subjects, minted = [], []
     for number, item in enumerate(asked["items"]):
         with _inside(f"items.{number}"):
-            subject = Subject.of(tenant, read_address(item))
+            subject = Subject.of(tenant, _address(item))
             scope = tenant.leavable(topic=item.get("topic"), brand=item.get("brand"))
         claim = Claim(
-            Purpose.UNSUBSCRIBE,
+            Action.UNSUBSCRIBE,
             tenant.id,
             subject.channel,
             subject.digest,

@@ -1,50 +1,20 @@
-"""Asking: the single check, the batch, and how a decision is shown."""
+"""Asking over HTTP: the single check, the batch, and how a decision is shown."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from flask import Response
 
 from prefs import ledger
-from prefs.address import Address, BadAddress, Channel
+from prefs.check import Held, Question, answer, question
 from prefs.database import Unavailable
 from prefs.directory import Tenant
-from prefs.ledger import Cursor
-from prefs.policy import (
-    NOTHING,
-    REASONS,
-    Decision,
-    Message,
-    Millis,
-    Scope,
-    Standing,
-    Topic,
-    Verdict,
-    for_address,
-    hold,
-    may_send,
-)
-from prefs.policy import Purpose as TopicPurpose
+from prefs.policy import NOTHING, REASONS, Decision, Scope, Standing, Verdict, hold, written
 from prefs.web import door, schemas
 from prefs.web.door import Problem, guarded
 from prefs.web.openapi import StrictBlueprint
-from prefs.web.schemas import written
 
 checking = StrictBlueprint("check", __name__, url_prefix="/v1", description="May I send?")
-
-
-class Held(Exception):
-    """A question that has no answer but "keep it": why, and which field to correct."""
-
-    def __init__(self, reason: str, field: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.field = field
-        self.detail = detail
-
-
-_CHANNELS = {str(channel): channel for channel in Channel}
-_ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
 
 
 @checking.route("/check", methods=["POST"])
@@ -61,41 +31,14 @@ _ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
 @checking.alt_response(422, schema=schemas.Problem, content_type="application/problem+json")
 def check() -> Response:
     """The hot path: no schema machinery, and one primary-key read at the most."""
-    body, now = door.read_json(), door.now()
+    body = door.read_json()
     tenant = _knowing(door.tenant(), [body])
     try:
-        asked = question(tenant, body)
-        standing = NOTHING
-        if asked.address is not None:
-            try:
-                digest = tenant.digest(asked.address)
-                standing = ledger.unpacked(door.installation().database.standing(tenant.id, digest))
-            except Unavailable:
-                if asked.topic.purpose is not TopicPurpose.TRANSACTIONAL:
-                    raise
-        decision = decide(asked, standing, now)
+        decision = answer(door.installation().database, tenant, body, door.now())
     except Held as held:
-        detail = f"{held.detail[:1].upper()}{held.detail[1:]}."
+        detail = door.sentence(held.detail)
         raise Problem(422, detail, {held.field: [detail]}, reason=held.reason) from None
     return door.answer(shown_decision(tenant, decision))
-
-
-class Question(NamedTuple):
-    """What an item asks. No address where nothing needs to be looked up."""
-
-    topic: Topic
-    channel: Channel
-    address: Address | None
-
-
-def decide(asked: Question, standing: Standing, now: Millis) -> Decision:
-    """The answer to a question. Raises ``Held`` if no such address can be."""
-    decision = may_send(Message(asked.topic, asked.channel), standing, now)
-    if asked.address is not None:
-        decision = for_address(decision, asked.address, now)
-        if decision.reason == "bad_address":
-            raise Held("bad_address", "address", "correct the address; none can be spelt so")
-    return decision
 
 
 def _knowing(tenant: Tenant, items: Iterable[Any]) -> Tenant:
@@ -105,49 +48,8 @@ def _knowing(tenant: Tenant, items: Iterable[Any]) -> Tenant:
         if isinstance(slug, str) and slug not in tenant.topics:
             current = door.installation().directory
             current.refresh()
-            return current.directory.tenants[tenant.id]
+            return current.latest.tenants[tenant.id]
     return tenant
-
-
-def question(tenant: Tenant, item: Any) -> Question:
-    """What an item asks. Raises ``Held``."""
-    if not isinstance(item, dict):
-        raise Held("bad_item", "body", "send an object with channel, address and topic")
-    for name in item:
-        if name not in _ASKED:
-            raise Held("bad_item", door.named(name), "there is no such field here; leave it out")
-    slug, name = item.get("topic"), item.get("channel")
-    if not isinstance(slug, str):
-        raise Held("bad_item", "topic", "name the topic")
-    topic = tenant.topics.get(slug)
-    channel = _CHANNELS.get(name) if isinstance(name, str) else None
-    explain = item.get("explain", False)
-    if topic and topic.purpose is TopicPurpose.TRANSACTIONAL and explain is not True:
-        # Decided by its topic alone, before the address is even read: somebody is waiting
-        # for a password, and a wrong region or a strange spelling must not stop it.
-        return Question(topic, channel or Channel.EMAIL, None)
-    if not isinstance(explain, bool):
-        raise Held("bad_item", "explain", "explain is true or false")
-    if not isinstance(item.get("region", ""), str):
-        raise Held("bad_item", "region", "the region is two letters")
-    if channel is None:
-        raise Held("bad_item", "channel", f"the channel is one of: {', '.join(_CHANNELS)}")
-    if topic is None:
-        raise Held(
-            "unknown_topic", "topic", "there is no such topic; GET /v1/topics lists those there are"
-        )
-    try:
-        return Question(topic, channel, read_address(item))
-    except BadAddress as error:
-        if topic.purpose is TopicPurpose.TRANSACTIONAL:
-            return Question(topic, channel, None)
-        raise Held("bad_address", error.field, str(error)) from None
-
-
-def read_address(item: Mapping[str, Any]) -> Address:
-    """Raises ``BadAddress``."""
-    text: Any = item.get("address")
-    return Address.parse(Channel(item["channel"]), text, item.get("region"))
 
 
 def shown_decision(tenant: Tenant, decision: Decision) -> dict[str, Any]:
@@ -175,9 +77,8 @@ def shown_decision(tenant: Tenant, decision: Decision) -> dict[str, Any]:
 def shown_scope(tenant: Tenant, scope: Scope) -> dict[str, Any]:
     if scope.brand is None:
         return {"all": True}
-    brand, topic = tenant.brand_of(scope), tenant.topic_of(scope)
-    named = {"brand": brand.slug} if brand else {}
-    return named | ({"topic": topic.slug} if topic else {})
+    named = {"brand": tenant.brand_of(scope), "topic": tenant.topic_of(scope)}
+    return {what: entry.slug for what, entry in named.items() if entry is not None}
 
 
 @checking.route("/checks", methods=["POST"])
@@ -215,7 +116,7 @@ def checks(body: dict[str, Any]) -> Response:
         try:
             with door.reading() as connection:
                 standings = ledger.standings(connection, tenant.id, wanted)
-                cursor = shown_cursor(ledger.here(connection, tenant.id))
+                cursor = str(ledger.here(connection, tenant.id))
         except Unavailable:
             known = False
     answers: list[dict[str, Any]] = []
@@ -223,8 +124,8 @@ def checks(body: dict[str, Any]) -> Response:
         try:
             if isinstance(asked, Held):
                 raise asked
-            if known or asked.topic.purpose is TopicPurpose.TRANSACTIONAL:
-                decision = decide(asked, standings.get(digest, NOTHING), now)
+            if known or asked.always_passes:
+                decision = asked.decide(standings.get(digest, NOTHING), now)
             else:
                 decision = hold("state_unknown", now)
             shown = shown_decision(tenant, decision)
@@ -234,7 +135,3 @@ def checks(body: dict[str, Any]) -> Response:
         spelled = item.get("address") if isinstance(item, dict) else None
         answers.append({"address": spelled if isinstance(spelled, str) else None, **shown})
     return door.answer({"items": answers, "cursor": cursor})
-
-
-def shown_cursor(cursor: Cursor) -> str:
-    return f"{cursor.xact}.{cursor.position}"

@@ -11,11 +11,10 @@ from prefs import directory
 from prefs.address import Channel
 from prefs.database import Unavailable
 from prefs.directory import Key, Tenant
-from prefs.policy import Mode, Purpose, Topic
+from prefs.policy import Mode, Purpose, Topic, written
 from prefs.web import door, schemas
 from prefs.web.door import Problem, guarded
 from prefs.web.openapi import StrictBlueprint
-from prefs.web.schemas import written
 
 directory_api = StrictBlueprint(
     "directory_api", __name__, url_prefix="/v1", description="What a tenant owns."
@@ -28,7 +27,7 @@ def _fresh() -> Tenant:
     with suppress(Unavailable):
         # A change that was committed has happened, even if it cannot be read again yet.
         current.refresh()
-    return current.directory.tenants[door.tenant().id]
+    return current.latest.tenants[door.tenant().id]
 
 
 def _modes(channels: Mapping[str, str | None]) -> dict[Channel, Mode]:
@@ -241,7 +240,7 @@ def _own_key(key_id: str) -> Key:
 def list_keys() -> Response:
     """The API keys, without their secrets"""
     tenant, current = _fresh(), door.installation().directory
-    mine = [_key(key) for key in current.directory.keys.values() if key.tenant_id == tenant.id]
+    mine = [_key(key) for key in current.latest.keys.values() if key.tenant_id == tenant.id]
     return door.answer({"keys": mine})
 
 

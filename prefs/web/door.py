@@ -10,8 +10,8 @@ import os
 import re
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import wraps
 from http import HTTPStatus
 from math import isinf
@@ -26,8 +26,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from prefs import database, tables
 from prefs.address import BadAddress
+from prefs.check import named
 from prefs.database import Unavailable
-from prefs.directory import BadEntry, Key, Taken, Tenant, Unknown
+from prefs.directory import BadEntry, Directory, Key, Taken, Tenant, Unknown
 from prefs.installation import Installation
 from prefs.policy import BadEvent, Millis
 
@@ -66,19 +67,12 @@ def now() -> Millis:
 def evidence() -> dict[str, str]:
     """What a browser or mail program shows of itself, kept beside what was said."""
     shown = {"ip": request.remote_addr, "user_agent": request.headers.get("User-Agent")}
-    return {name: _storable(text)[:500] for name, text in shown.items() if text}
-
-
-def _storable(text: str) -> str:
-    return _UNSTORABLE.sub("\ufffd", text)
-
-
-_UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+    return {name: text[:500] for name, text in shown.items() if text}
 
 
 # --- who may come in ---
 
-BEARER = re.compile(r"(?i:bearer) +prefs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_BEARER = re.compile(r"(?i:bearer) +prefs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
 def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -104,12 +98,18 @@ def guarded(*scopes: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     return guard
 
 
+def shown_key(known: Directory, header: str, now: Millis) -> Key | None:
+    """The key in force that an ``Authorization`` header shows."""
+    shown = _BEARER.fullmatch(header)
+    key = known.keys.get(shown[1]) if shown else None
+    return key if shown and key and key.opens(shown[2], now) else None
+
+
 def enter(scopes: tuple[str, ...]) -> Tenant:
     """The tenant whose key this request shows; 401 or 403 otherwise."""
-    shown = BEARER.fullmatch(request.headers.get("Authorization", ""))
-    directory = installation().directory
-    key = directory.find(lambda known: known.keys.get(shown[1])) if shown else None
-    if shown is None or key is None or not key.opens(shown[2], now()):
+    header, directory = request.headers.get("Authorization", ""), installation().directory
+    key = directory.find(lambda known: shown_key(known, header, now())) if header else None
+    if key is None:
         raise Problem(
             401,
             "Send an API key that is in force, as `Authorization: Bearer prefs_…`.",
@@ -118,7 +118,7 @@ def enter(scopes: tuple[str, ...]) -> Tenant:
     if scopes and key.scopes.isdisjoint(scopes):
         raise Problem(403, f"This key lacks the scope {' or '.join(scopes)}.")
     g.key = key
-    g.tenant = directory.directory.tenants[key.tenant_id]
+    g.tenant = directory.latest.tenants[key.tenant_id]
     return cast(Tenant, g.tenant)
 
 
@@ -147,12 +147,7 @@ def read_json() -> Any:
 
 def strict_json(body: bytes) -> Any:
     try:
-        return json.loads(
-            body.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
+        return _DECODER.decode(body.decode())
     except RecursionError:
         raise Problem(400, "The JSON is nested too deeply.") from None
     except UnicodeDecodeError as error:
@@ -184,25 +179,20 @@ def _finite(text: str) -> float:
     return number
 
 
-def named(field: object) -> str:
-    """A field's name as an error may repeat it: somebody may have put an address there."""
-    text = str(field)
-    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,39}|[0-9]{1,5}", text) else "(a field)"
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
+)
 
 
 # --- the transaction ---
 
 
-@contextmanager
-def writing() -> Iterator[Connection]:
-    with installation().database.writing() as connection:
-        yield connection
+def writing() -> AbstractContextManager[Connection]:
+    return installation().database.writing()
 
 
-@contextmanager
-def reading() -> Iterator[Connection]:
-    with installation().database.reading() as connection:
-        yield connection
+def reading() -> AbstractContextManager[Connection]:
+    return installation().database.reading()
 
 
 def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -> Response:
@@ -316,6 +306,10 @@ class Problem(Exception):
         return response
 
 
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def flat(messages: Any, path: str = "") -> dict[str, list[str]]:
     """marshmallow's nested messages as field paths, such as ``items.3.address``."""
     if not isinstance(messages, Mapping):
@@ -337,13 +331,13 @@ def _unavailable(error: Unavailable) -> Response:
 
 
 def _wrong_field(error: BadEntry | BadAddress) -> Response:
-    detail = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    detail = sentence(str(error))
     status = 409 if isinstance(error, Taken) else 422
     return Problem(status, detail, errors={error.field: [detail]}).response()
 
 
 def _bad_event(error: BadEvent) -> Response:
-    return Problem(422, f"{str(error)[:1].upper()}{str(error)[1:]}.").response()
+    return Problem(422, sentence(str(error))).response()
 
 
 def http_problem(error: HTTPException) -> Response:

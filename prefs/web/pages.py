@@ -21,7 +21,7 @@ from prefs.address import Address
 from prefs.database import Unavailable
 from prefs.directory import Directory, Tenant
 from prefs.ledger import Recorded, Said, Subject
-from prefs.links import MAY_TURN_ON_FOR, UNDO_FOR, BadLink, Claim, Purpose, undo_of
+from prefs.links import MAY_TURN_ON_FOR, UNDO_FOR, Action, BadLink, Claim, undo_of
 from prefs.policy import (
     ALL,
     Authority,
@@ -30,10 +30,8 @@ from prefs.policy import (
     Kind,
     Message,
     Millis,
-    Out,
     Outcome,
     Scope,
-    Snooze,
     Standing,
     Topic,
     Verdict,
@@ -113,10 +111,10 @@ def _masked(claim: Claim, value: str | None) -> str | None:
     return Address(claim.channel, value).masked if value else None
 
 
-def _visit(token: str, purpose: Purpose) -> Visit:
+def _visit(token: str, action: Action) -> Visit:
     """Raises ``BadLink``."""
     opened = door.installation()
-    claim = opened.links.open(token, purpose)
+    claim = opened.links.open(token, action)
 
     def owner(known: Directory) -> Visit | None:
         tenant = known.tenants.get(claim.tenant)
@@ -145,12 +143,12 @@ def _out(scope: Scope, now: Millis, through: str) -> Event:
 
 @pages.get("/u/<token:token>")
 def show_leave(token: str) -> str:
-    visit = _visit(token, Purpose.UNSUBSCRIBE)
+    visit = _visit(token, Action.UNSUBSCRIBE)
     value, already = None, False
     try:
         with door.reading() as connection:
-            value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
-            standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
+            known = ledger.known(connection, visit.tenant.id, visit.claim.digest)
+            value, standing = known.value, known.standing
             already = any(out.scope.covers(visit.scope) for out in standing.outs) and not _gets(
                 visit, standing
             )
@@ -171,7 +169,7 @@ def _gets(visit: Visit, standing: Standing) -> bool:
 
 @pages.post("/u/<token:token>")
 def leave(token: str) -> str | Response:
-    visit = _visit(token, Purpose.UNSUBSCRIBE)
+    visit = _visit(token, Action.UNSUBSCRIBE)
     form = _form()
     if "undo" in form:
         return _undo(visit, form["undo"])
@@ -184,7 +182,7 @@ def leave(token: str) -> str | Response:
     )
     with door.writing() as connection:
         recorded = ledger.record(connection, visit.tenant.id, said)
-        value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+        value = ledger.known(connection, visit.tenant.id, visit.claim.digest).value
         undo = None if by_mailbox else _undo_token(connection, visit, scope, recorded)
     if by_mailbox:
         return Response("Unsubscribed.", content_type="text/plain; charset=utf-8")
@@ -215,7 +213,7 @@ def _undo_token(
     Otherwise whoever was forwarded a mail could press, undo, and so lift an old no.
     """
     now, before = door.now(), recorded.before
-    if _was_said(before, scope, now):
+    if before.objects(scope, now):
         said = [e.event for e in ledger.history(connection, visit.tenant.id, visit.claim.digest)]
         press = (Kind.OUT, scope, Voice.PERSON)
         while said and (said[-1].kind, said[-1].scope, said[-1].voice) == press:
@@ -223,26 +221,19 @@ def _undo_token(
                 break
             said.pop()
         before, _ = fold(said)
-    if _was_said(before, scope, now):
+    if before.objects(scope, now):
         return None
     return door.installation().links.sign(undo_of(visit.claim, scope, recorded.standing.seq, now))
 
 
-def _was_said(standing: Standing, scope: Scope, now: Millis) -> bool:
-    """Whether a no or a pause that covers the scope is in force."""
-    agreed = [c for c in standing.consents if c.scope == scope and c.lasts(now)]
-    words: list[Out | Snooze] = [*standing.outs, *(s for s in standing.snoozes if s.until > now)]
-    return any(w.scope.covers(scope) and not any(c.beats(w) for c in agreed) for w in words)
-
-
 def _choose(visit: Visit) -> str:
     """A preference link that turns nothing on, as old as the link it was made from may be."""
-    claim = replace(visit.claim, scope=visit.scope)
-    return door.installation().links.mint(request.script_root, claim, 0).preferences
+    claim = replace(visit.claim, action=Action.PREFERENCES, scope=visit.scope)
+    return f"{request.script_root}/p/{door.installation().links.sign(claim)}"
 
 
 def _undo(visit: Visit, token: str) -> str:
-    undo = door.installation().links.open(token, Purpose.UNDO)
+    undo = door.installation().links.open(token, Action.UNDO)
     mine = (undo.tenant, undo.channel, undo.digest) == (
         visit.claim.tenant,
         visit.claim.channel,
@@ -263,7 +254,7 @@ def _undo(visit: Visit, token: str) -> str:
         recorded = ledger.record(
             connection, visit.tenant.id, Said(visit.subject, lift, evidence=door.evidence())
         )
-        value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+        value = ledger.known(connection, visit.tenant.id, visit.claim.digest).value
     still_out = any(out.scope.covers(scope) for out in recorded.standing.outs)
     return render_template(
         "undone.html",
@@ -291,14 +282,14 @@ class Choice:
 
 @pages.get("/p/<token:token>")
 def show_preferences(token: str) -> str:
-    visit = _visit(token, Purpose.PREFERENCES)
+    visit = _visit(token, Action.PREFERENCES)
     with door.reading() as connection:
         return _preferences(connection, visit)
 
 
 @pages.post("/p/<token:token>")
 def save_preferences(token: str) -> str:
-    visit = _visit(token, Purpose.PREFERENCES)
+    visit = _visit(token, Action.PREFERENCES)
     form = _form()
     if "undo" in form:
         return _undo(visit, form["undo"])
@@ -396,8 +387,8 @@ def _preferences(
     undo: str | None = None,
 ) -> str:
     now = door.now()
-    standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
-    value = ledger.value(connection, visit.tenant.id, visit.claim.digest)
+    known = ledger.known(connection, visit.tenant.id, visit.claim.digest)
+    value, standing = known.value, known.standing
     choices = []
     for topic in visit.marketing():
         decision = may_send(Message(topic, visit.claim.channel), standing, now)
@@ -411,7 +402,7 @@ def _preferences(
         topics=choices,
         transactional=visit.transactional(),
         all_out=any(out.scope == ALL and out.voice is Voice.PERSON for out in standing.outs),
-        stopped=any(out.voice is Voice.STOP for out in standing.outs),
+        stopped=standing.stopped,
         saw=standing.seq,
         shown=" ".join(choice.slug for choice in choices if choice.on),
         expired=_is_old(visit.claim),

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from prefs.address import Channel
 from prefs.directory import KINDS, PROVIDERS, SCOPES
-from prefs.policy import REASONS, Block, Kind, Millis, Mode, Outcome, Purpose, Verdict, Voice
+from prefs.policy import REASONS, Block, Kind, Mode, Outcome, Purpose, Verdict, Voice
 
 MOST_ITEMS = 10_000
 WORDS = ("out", "in", "lift", "snooze")
@@ -18,12 +18,6 @@ BASES = ("express", "soft_opt_in", "implied_purchase", "implied_inquiry", "legit
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 _SLUG = validate.Regexp(r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z", error="This is not a slug.")
-
-
-def written(millis: Millis) -> str:
-    """A time as the API writes it: ISO 8601, UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Text(fields.String):

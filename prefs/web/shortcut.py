@@ -12,12 +12,11 @@ from typing import Any
 
 import orjson
 
-from prefs import ledger
+from prefs.check import Held, answer
 from prefs.database import Unavailable
 from prefs.installation import Installation
-from prefs.policy import NOTHING
-from prefs.web.check import Held, decide, question, shown_decision
-from prefs.web.door import BEARER, Problem, headers_of_all, strict_json
+from prefs.web.check import shown_decision
+from prefs.web.door import Problem, headers_of_all, shown_key, strict_json
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
@@ -41,10 +40,9 @@ def before(flask: Application, opened: Installation) -> Application:
 
 
 def _answer(opened: Installation, environ: Environ) -> bytes | None:
-    directory, now = opened.directory.directory, opened.clock()
-    shown = BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
-    key = directory.keys.get(shown[1]) if shown else None
-    if not shown or key is None or "check" not in key.scopes or not key.opens(shown[2], now):
+    directory, now = opened.directory.latest, opened.clock()
+    key = shown_key(directory, environ.get("HTTP_AUTHORIZATION", ""), now)
+    if key is None or "check" not in key.scopes:
         return None
     length = environ.get("CONTENT_LENGTH") or ""
     if (
@@ -58,12 +56,7 @@ def _answer(opened: Installation, environ: Environ) -> bytes | None:
     environ["wsgi.input"] = BytesIO(body)
     tenant = directory.tenants[key.tenant_id]
     try:
-        asked = question(tenant, strict_json(body))
-        standing = NOTHING
-        if asked.address is not None:
-            digest = tenant.digest(asked.address)
-            standing = ledger.unpacked(opened.database.standing(tenant.id, digest))
-        decision = decide(asked, standing, now)
+        decision = answer(opened.database, tenant, strict_json(body), now)
     except (Problem, Held, Unavailable, ValueError):
         return None
     return orjson.dumps(shown_decision(tenant, decision))

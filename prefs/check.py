@@ -1,0 +1,101 @@
+"""Asking: what an item of a check asks, and the answer, for every door alike."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from prefs import ledger
+from prefs.address import Address, BadAddress, Channel
+from prefs.database import Database, Unavailable
+from prefs.directory import Tenant
+from prefs.policy import NOTHING, Decision, Message, Millis, Purpose, Standing, Topic, may_send
+
+
+class Held(Exception):
+    """A question that has no answer but "keep it": why, and which field to correct."""
+
+    def __init__(self, reason: str, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.field = field
+        self.detail = detail
+
+
+class Question(NamedTuple):
+    """What an item asks. No address where nothing needs to be looked up."""
+
+    topic: Topic
+    channel: Channel
+    address: Address | None
+
+    @property
+    def always_passes(self) -> bool:
+        return self.topic.purpose is Purpose.TRANSACTIONAL
+
+    def decide(self, standing: Standing, now: Millis) -> Decision:
+        """Raises ``Held`` if no such address can be."""
+        decision = may_send(Message(*self), standing, now)
+        if decision.reason == "bad_address":
+            raise Held("bad_address", "address", "correct the address; none can be spelt so")
+        return decision
+
+
+def answer(database: Database, tenant: Tenant, item: Any, now: Millis) -> Decision:
+    """The answer to one item. Raises ``Held``, ``Unavailable``; for transactional, neither."""
+    asked, standing = question(tenant, item), NOTHING
+    if asked.address is not None:
+        try:
+            standing = ledger.unpacked(database.standing(tenant.id, tenant.digest(asked.address)))
+        except Unavailable:
+            if not asked.always_passes:
+                raise
+    return asked.decide(standing, now)
+
+
+_CHANNELS = {str(channel): channel for channel in Channel}
+_ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
+
+
+def question(tenant: Tenant, item: Any) -> Question:
+    """What an item asks. Raises ``Held``."""
+    if not isinstance(item, dict):
+        raise Held("bad_item", "body", "send an object with channel, address and topic")
+    for name in item:
+        if name not in _ASKED:
+            raise Held("bad_item", named(name), "there is no such field here; leave it out")
+    slug, name = item.get("topic"), item.get("channel")
+    if not isinstance(slug, str):
+        raise Held("bad_item", "topic", "name the topic")
+    topic = tenant.topics.get(slug)
+    channel = _CHANNELS.get(name) if isinstance(name, str) else None
+    explain = item.get("explain", False)
+    if topic and topic.purpose is Purpose.TRANSACTIONAL and explain is not True:
+        # Decided by its topic alone, before the address is even read: somebody is waiting
+        # for a password, and a wrong region or a strange spelling must not stop it.
+        return Question(topic, channel or Channel.EMAIL, None)
+    if not isinstance(explain, bool):
+        raise Held("bad_item", "explain", "explain is true or false")
+    if not isinstance(item.get("region", ""), str):
+        raise Held("bad_item", "region", "the region is two letters")
+    if channel is None:
+        raise Held("bad_item", "channel", f"the channel is one of: {', '.join(_CHANNELS)}")
+    if topic is None:
+        raise Held("unknown_topic", "topic", "there is no such topic")
+    try:
+        return Question(topic, channel, read_address(channel, item))
+    except BadAddress as error:
+        if topic.purpose is Purpose.TRANSACTIONAL:
+            return Question(topic, channel, None)
+        raise Held("bad_address", error.field, str(error)) from None
+
+
+def read_address(channel: Channel, item: Mapping[str, Any]) -> Address:
+    """Raises ``BadAddress``."""
+    text: Any = item.get("address")
+    return Address.parse(channel, text, item.get("region"))
+
+
+def named(field: object) -> str:
+    """A field's name as an error may repeat it: somebody may have put an address there."""
+    text = str(field)
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,39}|[0-9]{1,5}", text) else "(a field)"
