@@ -119,11 +119,14 @@ _INVISIBLE = dict.fromkeys(
     map(
         ord,
         "\u200b\u2060\u2061\u2062\u2063\u2064\ufeff\u00ad\u180e"
-        "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+        "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        # Letters and marks that have no shape: fillers of Hangul and Khmer, variation selectors.
+        "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))),
     )
 )
 _ALL_INVISIBLE = _INVISIBLE | dict.fromkeys(map(ord, _JOINERS))
 _LONGEST = 512
+_LONGEST_DOMAIN = 253  # RFC 1035
 _LONGEST_PUSH = 2048
 
 
@@ -141,12 +144,17 @@ def _visible(text: str, invisible: dict[int, None], longest: int = _LONGEST) -> 
 
 _PLAIN_EMAIL = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-z0-9]+(?:[-.][a-z0-9]+)*")
 _QUOTED = re.compile(r'"[^"]*"')
+# What lists, spreadsheets and people put around an address.
+_PREFIX = re.compile(r"\A(?i:e-?mail|smtp|to)\s*:\s*")
+_COMMENT = re.compile(r"\s+\([^()@]*\)\Z")
+_PAIRS = {"'": "'", '"': '"', "‘": "’", "“": "”", "«": "»", "(": ")", "[": "]"}
 
 
 def _email_key(text: str, region: str | None) -> str:
     plain = text.strip().lower()
     if len(text) <= _LONGEST and _PLAIN_EMAIL.fullmatch(plain):
-        return plain
+        if len(plain) - plain.rindex("@") <= _LONGEST_DOMAIN + 1:
+            return plain
     return _any_email_key(text)
 
 
@@ -160,8 +168,13 @@ def _any_email_key(text: str) -> str:
 
 
 def _unwrapped_once(text: str) -> str:
-    # A separator left over from a list is no part of an address.
-    text = unicodedata.normalize("NFC", _visible(text, _INVISIBLE).strip(_JOINERS + ",;"))
+    # A separator left over from a list is no part of an address, nor a sentence's last sign.
+    text = unicodedata.normalize(
+        "NFC", _visible(text, _INVISIBLE).strip(_JOINERS + ",;").rstrip(":!")
+    )
+    text = _PREFIX.sub("", _COMMENT.sub("", text), count=1)
+    if text[:1] and _PAIRS.get(text[0]) == text[-1]:
+        return text[1:-1]
     # A list in one field would be kept as one odd address, and every no in it lost.
     for between in _QUOTED.sub("", text).split("@")[1:-1]:
         if any(sign in between for sign in ",;>") or (" " in between and "<" not in between):
@@ -170,9 +183,12 @@ def _unwrapped_once(text: str) -> str:
         text = text[text.rfind("<") + 1 : -1]
     if text[:7].lower() == "mailto:":  # RFC 6068: percent-encoded, headers after "?"
         return unquote(text[7:].partition("?")[0])
+    text = text.strip("<>")
+    if _QUOTED.sub("", text).count("@") > 1:
+        raise BadAddress("an address has one @; give one address at a time")
     local, at, domain = text.rpartition("@")
     local = local.translate(_ALL_INVISIBLE).strip()
-    domain = _domain_key(domain.strip())
+    domain = _domain_key(domain.partition("?")[0].strip())
     if not at:
         raise BadAddress("an email address has an @, as in name@example.org")
     if not local or not domain:
@@ -206,6 +222,8 @@ def _domain_key(domain: str) -> str:
     Python's own "idna" codec is IDNA 2003, where faß.de and fass.de are one domain.
     The two joiners are letters of some Persian and Indic names, and litter elsewhere.
     """
+    if len(domain) > _LONGEST_DOMAIN:  # and IDNA takes its time over longer ones
+        raise BadAddress(f"a domain has at most {_LONGEST_DOMAIN} characters")
     bare = domain.translate(_ALL_INVISIBLE)
     for spelling in (domain, bare):
         try:

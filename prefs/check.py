@@ -46,9 +46,9 @@ def answer(database: Database, tenant: Tenant, item: Any, now: Millis) -> Decisi
     if asked.address is not None:
         try:
             standing = ledger.unpacked(database.standing(tenant.id, tenant.digest(asked.address)))
-        except Unavailable:
+        except (Unavailable, ValueError) as error:
             if not asked.always_passes:
-                raise
+                raise Unavailable(type(error).__name__) from None
     return asked.decide(standing, now)
 
 
@@ -60,9 +60,6 @@ def question(tenant: Tenant, item: Any) -> Question:
     """What an item asks. Raises ``Held``."""
     if not isinstance(item, dict):
         raise Held("bad_item", "body", "send an object with channel, address and topic")
-    for name in item:
-        if name not in _ASKED:
-            raise Held("bad_item", named(name), "there is no such field here; leave it out")
     slug, name = item.get("topic"), item.get("channel")
     if not isinstance(slug, str):
         raise Held("bad_item", "topic", "name the topic")
@@ -73,6 +70,9 @@ def question(tenant: Tenant, item: Any) -> Question:
         # Decided by its topic alone, before the address is even read: somebody is waiting
         # for a password, and a wrong region or a strange spelling must not stop it.
         return Question(topic, channel or Channel.EMAIL, None)
+    for field in item:
+        if field not in _ASKED:
+            raise Held("bad_item", named(field), "there is no such field here; leave it out")
     if not isinstance(explain, bool):
         raise Held("bad_item", "explain", "explain is true or false")
     if not isinstance(item.get("region", ""), str):
@@ -81,6 +81,8 @@ def question(tenant: Tenant, item: Any) -> Question:
         raise Held("bad_item", "channel", f"the channel is one of: {', '.join(_CHANNELS)}")
     if topic is None:
         raise Held("unknown_topic", "topic", "there is no such topic")
+    if "address" not in item:
+        raise Held("bad_item", "address", "give the address")
     try:
         return Question(topic, channel, read_address(channel, item))
     except BadAddress as error:

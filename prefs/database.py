@@ -260,6 +260,9 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {
     "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c timezone=UTC"
     " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on",
     "application_name": "prefs",
+    # A standby, which may not have heard the last no, is refused at connect.
+    "target_session_attrs": "read-write",
+    "client_encoding": "utf8",
 }
 
 
@@ -277,10 +280,15 @@ def _postgresql_engine(url: str) -> Engine:
 # --- migrations ---
 
 
+class WrongEncoding(ValueError):
+    """The database cannot hold every text."""
+
+
 def migrate(url: str) -> None:
     """Brings the database to the newest form, creating it if it is an SQLite file.
 
-    Several processes may call it at once; one does the work. Raises ``Unavailable``.
+    Several processes may call it at once; one does the work. Raises ``Unavailable``,
+    ``WrongEncoding``.
     """
     # Alembic takes a third of a second to import, and only this function needs it.
     from alembic import command
@@ -296,6 +304,12 @@ def migrate(url: str) -> None:
     try:
         with database.writing() as connection:
             if not file:
+                encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+                if encoding != "UTF8":
+                    raise WrongEncoding(
+                        f"the database's encoding is {encoding}: make one with "
+                        "createdb -E UTF8 -T template0"
+                    )
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7261011)")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -105,6 +105,10 @@ class Tenant:
     def digest(self, address: Address) -> bytes:
         return address.digest(self.digest_key)
 
+    def fingerprint(self, text: str) -> str:
+        """A caller's own id as it may be kept for ever: somebody may have put an address there."""
+        return hashlib.blake2b(text.encode(), digest_size=16, key=self.digest_key).hexdigest()
+
     def topic(self, slug: str) -> Topic:
         if found := self.topics.get(slug):
             return found
@@ -309,6 +313,11 @@ class CurrentDirectory:
 
 
 # --- writing ---
+
+
+def is_marked(connection: Connection) -> bool:
+    """Whether the database has belonged to an installation before."""
+    return connection.execute(select(tables.installation.c.id)).first() is not None
 
 
 def is_prepared(connection: Connection, master: bytes) -> bool:

@@ -151,7 +151,8 @@ MAY_LIFT: Mapping[Authority, frozenset[Voice]] = {
 _CONFIRMED = frozenset({Authority.CONFIRMED, Authority.CONFIRMED_OVER_COMPLAINT})
 _ENDED_BY_REGISTERING = frozenset({Block.HARD_BOUNCE, Block.INVALID, Block.UNREACHABLE})
 _ENDED_BY_CONFIRMING = _ENDED_BY_REGISTERING | {Block.REASSIGNED}
-_ENDED_BY_RIGHTS = frozenset({Block.MINOR, Block.RESTRICTED, Block.DO_NOT_CONTACT})
+OF_THE_PERSON = frozenset({Block.MINOR, Block.RESTRICTED, Block.DO_NOT_CONTACT})
+"""Blocks that are about somebody and not about an address. They end through the rights desk."""
 _STRENGTH = {voice: rank for rank, voice in enumerate(Voice)}
 _GRAVITY = {block: rank for rank, block in enumerate(Block)}
 
@@ -468,6 +469,9 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
     Events are folded in the order of commit. Every one of them takes a ``seq``,
     whatever its outcome.
     """
+    if event.saw is not None and event.saw > standing.seq:
+        # Nobody was shown what has not happened.
+        event = replace(event, saw=None)
     now = replace(standing, seq=standing.seq + 1)
     match event.kind:
         case Kind.OUT:
@@ -481,7 +485,7 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
         case Kind.BLOCK:
             return _block(now, event)
         case Kind.UNBLOCK:
-            if event.authority is Authority.RIGHTS and event.block in _ENDED_BY_RIGHTS:
+            if event.authority is Authority.RIGHTS and event.block in OF_THE_PERSON:
                 return _without_blocks(now, frozenset({event.block})), Outcome.APPLIED
             return now, Outcome.REFUSED
         case Kind.REGISTERED:

@@ -55,7 +55,7 @@ class Settings:
         data = data_folder(environ)
         return cls(
             data=data,
-            database_url=_database_url(environ, data),
+            database_url=database_url(environ),
             public_url=_public_url(environ),
             body_limit=_number(environ, "PREFS_BODY_LIMIT", 10 * MEGABYTE, low=1_000),
             proxies=_number(environ, "PREFS_PROXIES", 0, low=0),
@@ -103,6 +103,11 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def has_secrets(data: Path) -> bool:
+    """Whether an installation has begun in this folder."""
+    return (data / "secrets" / "digest.key").exists()
 
 
 def create_secrets(data: Path) -> None:
@@ -164,8 +169,8 @@ def _secret_file(data: Path, name: str) -> str:
         return path.read_text(encoding="ascii")
     except FileNotFoundError as error:
         raise BadSetting(
-            f"{path} is missing: restore it from its escrow, or run `prefs migrate` to make "
-            "the secrets of a new installation"
+            f"{path} is missing: restore it from its copy, or copy it from another host. (A new "
+            "and empty database gets new secrets from `prefs migrate`.)"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path} cannot be read by this user") from error
@@ -186,7 +191,9 @@ def _signing_keys(environ: Mapping[str, str], data: Path) -> tuple[bytes, ...]:
     return keys
 
 
-def _database_url(environ: Mapping[str, str], data: Path) -> str:
+def database_url(environ: Mapping[str, str]) -> str:
+    """The database's URL, known without any secret. Raises ``BadSetting``."""
+    data = data_folder(environ)
     url = _text(environ, "PREFS_DATABASE_URL")
     if not url:
         return f"sqlite:///{data / 'prefs.sqlite3'}"

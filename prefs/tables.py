@@ -123,6 +123,8 @@ address = Table(
     # Two persons claimed it: it shows neither the other's addresses.
     Column("shared", Boolean, nullable=False, server_default=false()),
     Column("erased_at", BigInteger),
+    # Of a push token: the one that took its place, and hears what is said to it.
+    Column("replaced_by", LargeBinary(16)),
     Column("seq", BigInteger, nullable=False),
     Column("standing", Text, nullable=False),
     # The roll of one channel is read in this order, page by page.

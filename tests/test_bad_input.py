@@ -377,23 +377,39 @@ def test_a_query_that_is_no_utf_8_breaks_nothing(api: Api) -> None:
 def test_our_own_mistake_is_logged_without_the_address_and_held(
     api: Api, opened: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    api.put(CANARY, "out", scope={"all": True})
+    api.put(CANARY, "out", scope={"all": True}, evidence={"how": "phone"})
+    with opened.database.writing() as connection:
+        connection.execute(update(tables.evidence).values(body=f"no evidence: {CANARY}"))
+    answer = api("POST", "/v1/history", {"channel": "email", "address": CANARY})
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert CANARY not in answer.get_data(as_text=True)
+    assert "JSONDecodeError" in caplog.text
+    assert CANARY not in caplog.text
+
+
+def test_a_standing_that_cannot_be_read_holds_and_lets_the_person_leave(
+    api: Api, opened: Installation
+) -> None:
+    links = {"items": [{"channel": "email", "address": CANARY, "topic": "product-news"}]}
+    link = api("POST", "/v1/links", links).get_json()["items"][0]["unsubscribe"]
+    api.put(CANARY, "out", scope={"brand": "outdoor"})
     with opened.database.writing() as connection:
         connection.execute(
             update(tables.address)
             .where(tables.address.c.value == CANARY)
-            .values(standing=f"not a standing: {CANARY}")
+            .values(standing="[2,1,[],[],[],[],[]]")
         )
-    for path, body in (
-        ("/v1/check", {"channel": "email", "address": CANARY, "topic": "product-news"}),
-        ("/v1/standing", {"channel": "email", "address": CANARY}),
-    ):
-        answer = api("POST", path, body)
-        assert answer.status_code == 500
-        assert answer.content_type == "application/problem+json"
-        assert answer.get_json().get("allowed", False) is False
-        assert CANARY not in answer.get_data(as_text=True)
-    assert "ValueError" in caplog.text or "JSONDecodeError" in caplog.text
+    asked = {"channel": "email", "address": CANARY, "topic": "product-news"}
+    held = api("POST", "/v1/check", asked)
+    assert (held.status_code, held.get_json()["decision"]) == (503, "hold")
+    explained = {**asked, "topic": "order-updates", "explain": True}
+    assert api("POST", "/v1/check", explained).get_json()["allowed"] is True
+    # What the events amount to is known all the same.
+    items = api("POST", "/v1/checks", {"items": [asked, {**asked, "topic": "trail-tips"}]})
+    assert [item["allowed"] for item in items.get_json()["items"]] == [True, False]
+    assert api.client.post(link.split("example.com")[1]).status_code == 200
+    assert api.check(CANARY)["reason"] == "opted_out"
 
 
 # --- on the wire ---

@@ -51,8 +51,8 @@ def test_a_check_says_why_and_on_what_it_rests(prefs: Command, cast: Cast) -> No
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
-        (("check", "alice@example.org", "--topic", "no-such-topic"), "there is no such topic"),
-        (("check", "alice", "--topic", "product-news"), "an email address has an @"),
+        (("history", "alice"), "an email address has an @"),
+        (("erase", "nobody@example.org"), "nothing is known of that address"),
         (("topic", "add", "x", "--brand", "acme", "--title", "X"), "name at least one channel"),
         (("topic", "add", "X!", "--brand", "acme", "--title", "X", "--email", "opt_in"), "a slug"),
         (("brand", "add", "acme", "--name", "A", "--contact", "c"), "there is a brand of that"),

@@ -109,7 +109,8 @@ def add_key(opened: Installation, tenant: Tenant, *scopes: str) -> str:
 VERBS: list[Callable[..., Any]] = [
     *(ledger.record, ledger.record_many, ledger.lock, ledger.remember, ledger.standing),
     *(ledger.standings, ledger.known, ledger.roll, ledger.history, ledger.here, ledger.changes),
-    *(ledger.replay, rights.erase, devices.register),
+    *(ledger.replay, ledger.heard, ledger.replace_token, reading.standing_of),
+    *(rights.erase, devices.register),
 ]
 
 

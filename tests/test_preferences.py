@@ -247,16 +247,34 @@ def test_times_keep_their_milliseconds_and_need_a_zone(api: Api) -> None:
 # --- once ---
 
 
-def test_the_same_event_id_is_recorded_once_ever_whatever_comes_with_it(
+def test_the_same_event_id_is_recorded_once_ever_and_swallows_no_other_event(
     api: Api, clock: Clock
 ) -> None:
     assert api.put(GRACE, "out", scope=NEWS, event_id="crm-1").get_json()["outcome"] == "applied"
     clock.forward(days=1000)
     again = api.put(GRACE, "out", scope=NEWS, event_id="crm-1").get_json()
     assert (again["outcome"], again["standing"]["seq"]) == ("duplicate", 1)
-    other = api.put(BOB.value, "out", scope=ALL, event_id="crm-1").get_json()
-    assert other["outcome"] == "duplicate"
-    assert [entry["source_id"] for entry in history(api, GRACE)] == ["crm-1"]
+    for address, scope in ((BOB.value, NEWS), (GRACE, ALL)):
+        other = api.put(address, "out", scope=scope, event_id="crm-1")
+        assert other.status_code == 409
+        assert list(other.get_json()["errors"]) == ["event_id"]
+    entry = history(api, GRACE)[-1]
+    assert entry["evidence"]["event_id"] == "crm-1"
+    assert entry["source_id"] != "crm-1", "which may hold an address, and cannot be erased"
+
+
+def test_a_no_sent_again_with_its_key_after_the_person_came_back_is_a_no(
+    api: Api, clock: Clock
+) -> None:
+    key = {"Idempotency-Key": "hash-of-the-body"}
+    body = {"channel": "email", "address": GRACE, "word": "out", "said_by": "sender"}
+    body |= {"scope": NEWS}
+    api("PUT", "/v1/preferences", body, headers=key)
+    api.put(GRACE, "lift", scope=NEWS, said_by="sender", saw=1)
+    assert api.check(GRACE)["allowed"] is True
+    again = api("PUT", "/v1/preferences", body, headers=key).get_json()
+    assert (again["outcome"], again["standing"]["seq"]) == ("applied", 3)
+    assert api.check(GRACE)["allowed"] is False
 
 
 def test_the_same_idempotency_key_is_done_once_and_answered_alike(api: Api) -> None:
@@ -486,3 +504,38 @@ def test_suppressions_come_in_pages_with_their_reasons(api: Api) -> None:
     }
     assert [row["address"] for row in pages("channel=sms", 5)] == [DAVE.value]
     assert pages("channel=email&topic=order-updates", 5) == []
+
+
+def test_who_left_everything_is_suppressed_even_where_nothing_is_offered_any_more(
+    api: Api,
+) -> None:
+    for slug in ("product-news", "events"):
+        api("PATCH", f"/v1/topics/{slug}", {"channels": {"email": None}})
+    rows = api("GET", "/v1/suppressions?channel=sms").get_json()["suppressions"]
+    assert [(row["address"], row["reason"]) for row in rows] == [(DAVE.value, "replied_stop")]
+
+
+def test_a_no_said_to_a_token_that_was_replaced_is_heard_at_its_successor(api: Api) -> None:
+    yes(api, "fcm:old", channel="push")
+    api("PUT", "/v1/devices", {"address": "fcm:new", "replaces": "fcm:old"})
+    assert api.check("fcm:new", channel="push")["allowed"] is True
+    assert api.check("fcm:old", channel="push")["reason"] == "unreachable"
+    api("PUT", "/v1/devices", {"address": "fcm:newest", "replaces": "fcm:new"})
+    api.put("fcm:old", "out", channel="push", scope=ALL)
+    assert api.check("fcm:newest", channel="push")["reason"] == "opted_out"
+
+
+def test_a_refused_yes_stays_refused_when_its_token_is_told_of_again(api: Api) -> None:
+    device = {"address": "fcm:new", "replaces": "fcm:old"}
+    api("PUT", "/v1/devices", {"address": "fcm:old"})
+    api("PUT", "/v1/devices", device)
+    api.put("fcm:old", "out", channel="push", scope=NEWS)
+    api.put("fcm:old", "in", channel="push", scope=NEWS, basis="express", saw=1)
+    api("PUT", "/v1/devices", device)
+    assert api.check("fcm:new", channel="push")["reason"] == "opted_out"
+
+
+def test_nobody_was_shown_what_has_not_happened(api: Api) -> None:
+    api.put(GRACE, "out", scope=NEWS, said_by="sender")
+    refused = api.put(GRACE, "in", scope=NEWS, basis="express", said_by="sender", saw=99)
+    assert refused.get_json()["outcome"] == "refused"

@@ -96,7 +96,9 @@ def test_a_secret_that_is_short_weak_or_not_hexadecimal_is_refused_and_never_rep
     assert secret not in message
 
 
-@pytest.mark.parametrize(("file", "told"), [("digest.key", "escrow"), ("signing.keys", "escrow")])
+@pytest.mark.parametrize(
+    ("file", "told"), [("digest.key", "its copy"), ("signing.keys", "its copy")]
+)
 def test_a_secret_that_is_missing_is_refused_and_never_made_up(
     data: Path, file: str, told: str
 ) -> None:

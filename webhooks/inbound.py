@@ -14,6 +14,9 @@ from webhooks.call import Call, Forged
 
 inbound = Blueprint("inbound", __name__)
 
+LONGEST_BODY = 100_000
+"""Bytes. A message has 1,600 characters; parsing megabytes from anybody holds a thread."""
+
 
 @inbound.post("/webhooks/<provider>/<slug>")
 def receive(provider: str, slug: str) -> Response:
@@ -23,6 +26,7 @@ def receive(provider: str, slug: str) -> Response:
     opened = door.installation()
     tenant = opened.directory.find(lambda known: known.tenant(slug))
     # The body first: once the form was read, nothing of it is left.
+    request.max_content_length = LONGEST_BODY
     body = request.get_data()
     call = Call(_signed_url(), request.headers, request.form, body)
     try:

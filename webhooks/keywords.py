@@ -1,7 +1,8 @@
 """What a text message says about being texted: out, start, help, or nothing. Pure.
 
-Whole messages only, however they are cased, spaced, accented and punctuated. Anything else
-says nothing: "we have got to STOP this bill" is no wish of its writer to be left alone.
+Whole messages and first sentences only, however they are cased, spaced, accented and
+punctuated. Anything else says nothing: "we have got to STOP this bill" is no wish of its
+writer to be left alone.
 """
 
 import re
@@ -50,9 +51,15 @@ _START = frozenset({"start", "unstop"})
 
 
 def classify(text: str) -> Says:
-    """What the whole message says."""
+    """What the message says: the whole of it, or for a no, its first sentence alone.
+
+    People sign ("Stop. Thank you"), repeat ("STOP STOP") and dot ("S.T.O.P") what they mean.
+    """
     words = normal(text)
-    if words in _OUT:
+    first = normal(re.split(r"[.!,;\n]", text.strip(), maxsplit=1)[0])
+    once = " ".join(dict.fromkeys(words.split()))
+    dotted = words.replace(" ", "") if re.fullmatch(r"\w( \w)+", words) else words
+    if not _OUT.isdisjoint((words, first, once, dotted)):
         return Says.OUT
     if words in _START:
         return Says.START

@@ -91,7 +91,10 @@ def translate(call: Call, tenant: Tenant, sender: Sender, now: Millis) -> Heard:
     text = call.form.get("Body", "")
     # With Advanced Opt-Out, Twilio says what it took the message for, in any language.
     twilio_says = _OPT_OUT_TYPES.get(call.form.get("OptOutType", "").upper())
-    says = twilio_says or keywords.classify(text)
+    says = keywords.classify(text)
+    if says is not Says.OUT:
+        # Twilio's label may widen what is a no, and never hides one.
+        says = twilio_says or says
     event = _event(says, now)
     answered = twilio_says is not None or _answers_itself(sender, text)
     if event is None:

@@ -8,9 +8,10 @@ import click
 from prefs import ledger, rights
 from prefs.check import Held, answer
 from prefs.cli.begin import about_address, day, opened_installation, subject_of, tenant_named, told
+from prefs.database import Unavailable
 from prefs.directory import BadEntry, Tenant
 from prefs.links import Action, Claim
-from prefs.policy import REASONS, Ground
+from prefs.policy import REASONS, Ground, Kind, hold
 
 
 @click.command()
@@ -21,13 +22,17 @@ def check(address: str, channel: str, region: str | None, tenant: str | None, to
     """May this topic be sent to ADDRESS? Send only on exit code 0; 1 is deny, 2 is hold."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
-        item = {"channel": channel, "address": address, "topic": found.topic(topic).slug}
+        item = {"channel": channel, "address": address, "topic": topic}
         if region is not None:
             item["region"] = region
+        now = opened.clock()
         try:
-            decision = answer(opened.database, found, item, opened.clock())
+            decision = answer(opened.database, found, item, now)
         except Held as held:
-            raise BadEntry(held.field, held.detail) from None
+            click.echo(f"hold: {held.detail} ({held.reason})")
+            sys.exit(2)
+        except Unavailable:
+            decision = hold("state_unknown", now)
     click.echo(f"{decision.verdict}: {REASONS[decision.reason]} ({decision.reason})")
     if decision.ground:
         click.echo(_ground(found, decision.ground))
@@ -59,13 +64,16 @@ def history(address: str, channel: str, region: str | None, tenant: str | None) 
         subject = subject_of(found, channel, address, region)
         with opened.database.reading() as connection:
             entries = ledger.history(connection, found.id, subject.digest)
+    if not entries:
+        click.echo("Nobody has said anything about this address.")
     for entry in entries:
         event = entry.event
+        about = "" if event.kind is Kind.REGISTERED else f" of {found.told(event.scope)}"
         said_by = f" by {event.voice}" if event.voice else ""
+        said_at = f", said {day(event.said_at)}" if event.said_at is not None else ""
         click.echo(
-            f"{entry.seq}  {day(event.heard_at)}  {event.kind} of "
-            f"{found.told(event.scope)}{said_by}, through {event.door}: {entry.outcome}. "
-            f"{ledger.SENTENCES[event.kind]}"
+            f"{entry.seq}  {day(event.heard_at)}  {event.kind}{about}{said_by}{said_at}, through "
+            f"{event.door}: {entry.outcome}. {ledger.sentence(event.kind, entry.outcome)}"
         )
         for name, text in (entry.evidence or {}).items():
             click.echo(f"     {name}: {_CONTROL.sub('�', text)}")
@@ -107,13 +115,30 @@ def link(
 
 @click.command()
 @about_address
-@click.confirmation_option(prompt="What identifies the person is erased for good. Go on?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--anyway", is_flag=True, help="Bar the address even if nothing is known of it.")
 @told
-def erase(address: str, channel: str, region: str | None, tenant: str | None) -> None:
+def erase(
+    address: str, channel: str, region: str | None, tenant: str | None, yes: bool, anyway: bool
+) -> None:
     """Erase what identifies the person behind ADDRESS, and keep their no."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
         subject = subject_of(found, channel, address, region)
+        with opened.database.reading() as connection:
+            known = ledger.known(connection, found.id, subject.digest)
+        if known.value is None and not known.standing.seq and not anyway:
+            raise BadEntry(
+                "address",
+                "nothing is known of that address: is it spelt right? "
+                "With --anyway it is barred from all marketing all the same",
+            )
+        if not yes:
+            click.confirm(
+                "What identifies this person is erased for good, and all marketing to the address "
+                "is barred; nobody can take that back. Go on?",
+                abort=True,
+            )
         with opened.database.writing() as connection:
             rights.erase(connection, found.id, subject, opened.clock())
-    click.echo("Erased. The address stays opted out of all marketing.")
+    click.echo("Erased. The address is opted out of all marketing from now on.")

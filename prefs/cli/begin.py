@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from prefs.address import Address, BadAddress, Channel
-from prefs.database import Unavailable
+from prefs.database import Unavailable, WrongEncoding
 from prefs.directory import BadEntry, Tenant
 from prefs.installation import Installation
 from prefs.ledger import Subject
@@ -30,8 +30,13 @@ def told(command: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
-        except (BadSetting, BadEntry, BadAddress) as error:
+        except (BadSetting, BadEntry, BadAddress, WrongEncoding) as error:
             raise click.ClickException(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        except OSError as error:
+            raise click.ClickException(
+                f"Cannot use {error.filename} ({error.strerror}): make it usable by this user, or "
+                "set PREFS_DATA to another folder."
+            ) from None
         except Unavailable:
             raise click.ClickException(
                 "The database cannot be reached, or is not migrated: `prefs doctor` tells more."

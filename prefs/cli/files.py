@@ -1,5 +1,6 @@
 """Lists in files: import, scrub, export."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,14 @@ def _progress(name: str) -> Iterator[Callable[[int], None]]:
 
     yield show
     click.echo(err=True)
+
+
+def _must_differ(*files: Any) -> None:
+    """The audience must not be written over by what is left of it."""
+    names = [file.name for file in files if file is not None]
+    paths = [os.path.realpath(name) for name in names if name not in ("<stdin>", "<stdout>")]
+    if len(set(paths)) != len(paths):
+        raise click.UsageError("FILE, --output and --refused must be different files.")
 
 
 @click.command("import")
@@ -76,9 +85,13 @@ def import_command(
                 )
             except BadSheet as error:
                 raise click.ClickException(str(error)) from None
-    print_json(done._asdict())
-    if done.unreadable and rejects is None:
-        click.echo("Name a file with --rejects to see the rows that could not be read.", err=True)
+    print_json({"dry_run": True, **done._asdict()} if dry_run else done._asdict())
+    if done.unreadable:
+        where = "they are in the rejects" if rejects else "--rejects FILE shows them"
+        click.echo(
+            f"WARNING: {done.unreadable} rows could not be read and are NOT recorded; {where}.",
+            err=True,
+        )
 
 
 @click.command()
@@ -113,6 +126,7 @@ def scrub(
     from prefs import sheets
     from prefs.sheets.rows import BadSheet
 
+    _must_differ(file, output, refused)
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
         with _progress("scrub") as progress:

@@ -17,8 +17,16 @@ from prefs.cli.begin import (
     opened_installation,
     told,
 )
-from prefs.database import Database, Unavailable, migrate
-from prefs.settings import Settings, create_secrets, data_folder, keep_token
+from prefs.database import Database, Unavailable, migrate, sqlite_file
+from prefs.directory import is_marked
+from prefs.settings import (
+    Settings,
+    create_secrets,
+    data_folder,
+    database_url,
+    has_secrets,
+    keep_token,
+)
 
 
 @click.command()
@@ -76,15 +84,34 @@ There is nothing here yet. In another terminal:
 
 
 def _install() -> None:
-    """Makes what a first start needs; an outage of the database does not stop a later start."""
-    create_secrets(data_folder(os.environ))
-    settings = Settings.load(os.environ)
-    try:
-        migrate(settings.database_url)
-    except Unavailable:
+    """Makes what a first start needs, and only a first start.
+
+    Later, a secret that is missing is a loss to be mended, and a database that is missing an
+    outage: a new one in its place would know of no no. Neither stops transactional.
+    """
+    file = sqlite_file(database_url(os.environ))
+    if file and not Path(file).exists() and has_secrets(data_folder(os.environ)):
         click.echo(
-            "The database cannot be reached: marketing is held, transactional passes.", err=True
+            f"{file} is missing: put it back. (For a new one: prefs migrate.) {_HELD}", err=True
         )
+        return
+    try:
+        _migrate()
+    except Unavailable:
+        click.echo(f"The database cannot be reached. {_HELD}", err=True)
+
+
+_HELD = "Until then marketing is held, and transactional passes."
+
+
+def _migrate() -> None:
+    """Brings the database to this version's form; a new one gets its secrets."""
+    url = database_url(os.environ)
+    migrate(url)
+    with closing(Database(url)) as database, database.reading() as connection:
+        known = is_marked(connection)
+    if not known:
+        create_secrets(data_folder(os.environ))
 
 
 def _begin_demo() -> tuple[IO[str], Callable[[str], None]]:
@@ -128,10 +155,8 @@ def _demo_folder(data: Path) -> tuple[Path, IO[str]]:
 @click.command("migrate")
 @told
 def migrate_command() -> None:
-    """Make the secrets and the database, or bring them to this version's form."""
-    create_secrets(data_folder(os.environ))
-    settings = Settings.load(os.environ)
-    migrate(settings.database_url)
+    """Make the database and its secrets, or bring it to this version's form."""
+    _migrate()
     with opened_installation():
         click.echo("The database is of this version's form.")
 

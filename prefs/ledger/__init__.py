@@ -9,6 +9,7 @@ Every function takes the connection of a transaction that its door has opened, a
 
 from prefs.ledger.reading import (
     changes,
+    heard,
     here,
     history,
     known,
@@ -19,6 +20,7 @@ from prefs.ledger.reading import (
     suppressed,
 )
 from prefs.ledger.words import (
+    ASKED,
     EMPTY,
     OUTCOMES,
     SENTENCES,
@@ -30,11 +32,13 @@ from prefs.ledger.words import (
     Recorded,
     Said,
     Subject,
+    sentence,
     unpacked,
 )
-from prefs.ledger.writing import lock, record, record_many, remember
+from prefs.ledger.writing import carried, lock, record, record_many, remember, replace_token
 
 __all__ = [
+    "ASKED",
     "EMPTY",
     "OUTCOMES",
     "SENTENCES",
@@ -46,7 +50,9 @@ __all__ = [
     "Recorded",
     "Said",
     "Subject",
+    "carried",
     "changes",
+    "heard",
     "here",
     "history",
     "known",
@@ -54,8 +60,10 @@ __all__ = [
     "record",
     "record_many",
     "remember",
+    "replace_token",
     "replay",
     "roll",
+    "sentence",
     "standing",
     "standings",
     "suppressed",

@@ -26,6 +26,7 @@ from prefs.policy import (
     Kind,
     Message,
     Millis,
+    Mode,
     Outcome,
     Purpose,
     Scope,
@@ -52,7 +53,18 @@ def standings(
             table.c.tenant_id == tenant, table.c.digest.in_(digests)
         )
     )
-    return {bytes(digest): unpacked(text) for digest, text in found}
+    return {
+        bytes(digest): standing_of(connection, tenant, bytes(digest), text)
+        for digest, text in found
+    }
+
+
+def standing_of(connection: Connection, tenant: int, digest: bytes, text: str) -> Standing:
+    """The stored standing, or where it cannot be read, what the events amount to."""
+    try:
+        return unpacked(text)
+    except ValueError:
+        return fold([entry.event for entry in history(connection, tenant, digest)])[0]
 
 
 def known(connection: Connection, tenant: int, digest: bytes) -> Known:
@@ -63,7 +75,9 @@ def known(connection: Connection, tenant: int, digest: bytes) -> Known:
             table.c.tenant_id == tenant, table.c.digest == digest
         )
     ).first()
-    return Known(digest, row.value, unpacked(row.standing)) if row else Known(digest, None, NOTHING)
+    if row is None:
+        return Known(digest, None, NOTHING)
+    return Known(digest, row.value, standing_of(connection, tenant, digest, row.standing))
 
 
 def suppressed(
@@ -71,18 +85,22 @@ def suppressed(
 ) -> Decision | None:
     """Why none of the marketing ``topics`` may be sent, if somebody said so; else None.
 
-    Having no consent is nothing that was said, and puts nobody on a suppression list.
+    Having no consent is nothing that was said, and puts nobody on a suppression list. Where
+    none of them is offered on the channel (any more), who has left all marketing is still on it.
     """
-    if standing is NOTHING:
+    marketing = [topic for topic in topics if topic.purpose is Purpose.MARKETING]
+    if standing is NOTHING or not marketing:
         return None
-    decisions = [
-        may_send(Message(topic, channel), standing, now)
-        for topic in topics
-        if topic.purpose is Purpose.MARKETING and channel in topic.offered
-    ]
+    offered = [topic for topic in marketing if channel in topic.offered] or [_anything(channel)]
+    decisions = [may_send(Message(topic, channel), standing, now) for topic in offered]
     if any(decision.verdict is not Verdict.DENY for decision in decisions):
         return None
     return next((decision for decision in decisions if decision.ground), None)
+
+
+def _anything(channel: Channel) -> Topic:
+    """A marketing topic of no brand, which only an out of all and a block cover."""
+    return Topic(Scope(0, 0), "", "", "", Purpose.MARKETING, {channel: Mode.OPT_OUT})
 
 
 def roll(
@@ -100,7 +118,10 @@ def roll(
         .order_by(table.c.digest)
         .limit(limit)
     )
-    return [Known(bytes(digest), text, unpacked(packed)) for digest, text, packed in found]
+    return [
+        Known(bytes(digest), text, standing_of(connection, tenant, bytes(digest), packed))
+        for digest, text, packed in found
+    ]
 
 
 def history(
@@ -149,6 +170,19 @@ def _event(row: Row[Any]) -> Event:
         door=row.door,
         retracts=tuple(map(int, row.retracts.split())),
     )
+
+
+def heard(
+    connection: Connection, tenant: int, source: str, source_id: str
+) -> tuple[bytes, Event] | None:
+    """Whom the event of a source was about, and the event."""
+    table = tables.event
+    row = connection.execute(
+        select(table).where(
+            table.c.tenant_id == tenant, table.c.source == source, table.c.source_id == source_id
+        )
+    ).first()
+    return (bytes(row.digest), _event(row)) if row else None
 
 
 def here(connection: Connection, tenant: int) -> Cursor:

@@ -30,6 +30,21 @@ SENTENCES: Mapping[Kind, str] = {
 }
 """Every kind of event in one sentence."""
 
+ASKED: Mapping[Kind, str] = {
+    Kind.IN: "Somebody would have consented to one topic.",
+    Kind.LIFT: "Somebody asked that outs be taken back.",
+    Kind.OUT: "A STOP came late: something later was heard before it.",
+    Kind.UNBLOCK: "Somebody asked that a block be ended.",
+}
+
+
+def sentence(kind: Kind, outcome: Outcome) -> str:
+    """What an event says, in one sentence that is true of what became of it."""
+    if outcome is Outcome.APPLIED:
+        return SENTENCES[kind]
+    return f"{ASKED.get(kind, SENTENCES[kind])} It changed nothing."
+
+
 OUTCOMES: Mapping[Outcome, str] = {
     Outcome.APPLIED: "This holds from now on.",
     Outcome.REFUSED: "Recorded, and it changes nothing: it does not lift the no that stands.",
@@ -74,6 +89,10 @@ class Recorded(NamedTuple):
     outcome: Outcome
     before: Standing
     standing: Standing
+
+    @property
+    def seq(self) -> int:
+        return self.standing.seq
 
 
 class Entry(NamedTuple):

@@ -20,15 +20,15 @@ from sqlalchemy import (
 )
 
 from prefs import database, tables
-from prefs.ledger.reading import history
+from prefs.ledger.reading import history, standing_of
 from prefs.ledger.words import (
     EMPTY,
     Recorded,
     Said,
     Subject,
-    unpacked,
 )
 from prefs.policy import (
+    OF_THE_PERSON,
     Event,
     Kind,
     Outcome,
@@ -58,7 +58,10 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
         if None in name or name not in known:
             fresh[number] = one
             known.add(name)
-    standings = {digest: unpacked(row.standing) for digest, row in rows.items()}
+    standings = {
+        digest: standing_of(connection, tenant, digest, row.standing)
+        for digest, row in rows.items()
+    }
     done = _folded(connection, tenant, said, fresh, standings)
     if not _append(connection, tenant, rows, fresh, done):
         if len(said) > 1:
@@ -66,7 +69,34 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
             return [record(connection, tenant, one) for one in said]
         return [Recorded(Outcome.DUPLICATE, done[0].before, done[0].before)]
     _keep(connection, tenant, rows, fresh, done)
+    for number, one in fresh.items():
+        if rows[one.subject.digest].replaced_by is not None and _is_no(one.event):
+            new = Subject(one.subject.channel, bytes(rows[one.subject.digest].replaced_by))
+            record(connection, tenant, carried(one.event, one.subject, done[number].seq, new))
     return done
+
+
+def _is_no(event: Event) -> bool:
+    return event.kind in (Kind.OUT, Kind.SNOOZE) or event.block in OF_THE_PERSON
+
+
+def carried(event: Event, old: Subject, seq: int, new: Subject) -> Said:
+    """What was said to an old push token as its number ``seq``, said to the new one, once.
+
+    Its evidence stays where it was said, so that erasing it there erases it.
+    """
+    return Said(new, event, "device", f"{old.digest.hex()}.{seq}.{new.digest.hex()}")
+
+
+def replace_token(connection: Connection, tenant: int, old: Subject, new: Subject) -> None:
+    """From now on ``new`` hears every no that reaches ``old``, or a token before it."""
+    table = tables.address
+    mine = table.c.tenant_id == tenant
+    before = (table.c.digest == old.digest) | (table.c.replaced_by == old.digest)
+    connection.execute(update(table).where(mine, before).values(replaced_by=new.digest))
+    connection.execute(
+        update(table).where(mine, table.c.digest == new.digest).values(replaced_by=None)
+    )
 
 
 def lock(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> dict[bytes, Row[Any]]:

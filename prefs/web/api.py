@@ -14,7 +14,7 @@ from prefs import devices, ledger
 from prefs.address import Address, BadAddress, Channel
 from prefs.check import read_address
 from prefs.directory import BadEntry, Tenant
-from prefs.ledger import Cursor, Said, Subject
+from prefs.ledger import Cursor, Recorded, Said, Subject
 from prefs.links import Action, Claim
 from prefs.policy import (
     Authority,
@@ -22,6 +22,7 @@ from prefs.policy import (
     Kind,
     Message,
     Millis,
+    Outcome,
     Standing,
     Voice,
     may_send,
@@ -55,24 +56,52 @@ def put_preference(said: dict[str, Any]) -> Response:
     if event.kind is Kind.IN and not address.can_consent:
         raise BadAddress("a yes needs an address that is valid; check its spelling")
     proof = {**said.get("evidence", {}), **_prefixed("wording", said.get("wording", {}))}
+    if "event_id" in said:
+        proof["event_id"] = said["event_id"]
     one = Said(
         Subject.of(tenant, address),
         event,
         source="api" if "event_id" in said else None,
-        source_id=said.get("event_id"),
+        source_id=tenant.fingerprint(said["event_id"]) if "event_id" in said else None,
         evidence=proof,
         person=said.get("person"),
     )
 
     def act(connection: Connection) -> dict[str, Any]:
         recorded = ledger.record(connection, tenant.id, one)
-        return {
-            "outcome": recorded.outcome,
-            "explanation": ledger.OUTCOMES[recorded.outcome],
-            "standing": _standing(tenant, recorded.standing),
-        }
+        if recorded.outcome is Outcome.DUPLICATE:
+            _must_be_the_same(connection, tenant, one)
+        return _recorded(tenant, recorded)
 
-    return door.written(act)
+    def still_holds(connection: Connection) -> bool:
+        """Whether an answer given before may be given again: a no must still be in force."""
+        if event.kind is not Kind.OUT:
+            return True
+        standing = ledger.standing(connection, tenant.id, one.subject.digest)
+        return standing.objects(event.scope, now)
+
+    return door.written(act, still_holds=still_holds)
+
+
+def _must_be_the_same(connection: Connection, tenant: Tenant, one: Said) -> None:
+    """An id that was given to another event must not swallow this one, which may be a no."""
+    assert one.source
+    assert one.source_id
+    found = ledger.heard(connection, tenant.id, one.source, one.source_id)
+    assert found
+    digest, event = found
+    parts = (event.kind, event.scope, event.voice)
+    if (digest, *parts) != (one.subject.digest, one.event.kind, one.event.scope, one.event.voice):
+        detail = "This event_id was given to another event; give this one its own."
+        raise Problem(409, detail, {"event_id": [detail]})
+
+
+def _recorded(tenant: Tenant, recorded: Recorded) -> dict[str, Any]:
+    return {
+        "outcome": recorded.outcome,
+        "explanation": ledger.OUTCOMES[recorded.outcome],
+        "standing": _standing(tenant, recorded.standing),
+    }
 
 
 def _address(item: Mapping[str, Any]) -> Address:
@@ -105,7 +134,7 @@ def _event(tenant: Tenant, said: Mapping[str, Any], now: Millis) -> Event:
         Voice(said["said_by"]) if kind is Kind.OUT else None,
         Authority.OVERRIDE if override else Authority.SENDER,
         said_at=said_at,
-        saw=said.get("saw", _if_match()),
+        saw=said.get("saw") if "saw" in said or kind is Kind.OUT else _if_match(),
         until=said.get("until"),
         basis=said.get("basis", ""),
         door=said["door"],
@@ -154,11 +183,7 @@ def put_device(said: dict[str, Any]) -> Response:
 
     def act(connection: Connection) -> dict[str, Any]:
         recorded = devices.register(connection, tenant.id, new, old, said.get("person"), now)
-        return {
-            "outcome": recorded.outcome,
-            "explanation": ledger.OUTCOMES[recorded.outcome],
-            "standing": _standing(tenant, recorded.standing),
-        }
+        return _recorded(tenant, recorded)
 
     return door.written(act)
 
@@ -239,14 +264,14 @@ def history(asked: dict[str, Any]) -> Response:
     return door.answer({"events": events, "more": len(found) > len(page)})
 
 
-def _told(tenant: Tenant, seq: int, event: Event, outcome: str) -> dict[str, Any]:
+def _told(tenant: Tenant, seq: int, event: Event, outcome: Outcome) -> dict[str, Any]:
     def moment(at: Millis | None) -> str | None:
         return None if at is None else written(at)
 
     return {
         "seq": seq,
         "what": event.kind,
-        "sentence": ledger.SENTENCES[event.kind],
+        "sentence": ledger.sentence(event.kind, outcome),
         "outcome": outcome,
         "scope": shown_scope(tenant, event.scope),
         "voice": event.voice,

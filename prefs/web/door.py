@@ -195,11 +195,16 @@ def reading() -> AbstractContextManager[Connection]:
     return installation().database.reading()
 
 
-def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -> Response:
+def written(
+    act: Callable[[Connection], Mapping[str, Any]],
+    status: int = 200,
+    still_holds: Callable[[Connection], bool] = lambda _: True,
+) -> Response:
     """Does ``act`` in one transaction and answers with what it returns.
 
     With an ``Idempotency-Key``, the same request is done once, and answered alike each time
-    for seven days. What an answer shows under ``key`` (an API key) is never stored.
+    for seven days, as long as what it answered ``still_holds``. What an answer shows under
+    ``key`` (an API key) is never stored.
     """
     name = request.headers.get("Idempotency-Key")
     if name is None:
@@ -211,6 +216,7 @@ def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -
         raise Problem(400, detail, {"Idempotency-Key": [detail]})
     digest = _request_digest()
     table = tables.idempotency
+    name = tenant().fingerprint(name)
     mine = (table.c.tenant_id == tenant().id) & (table.c.key == name)
     with writing() as connection:
         connection.execute(
@@ -238,7 +244,8 @@ def written(act: Callable[[Connection], Mapping[str, Any]], status: int = 200) -
             if bytes(kept.request_digest) != digest:
                 detail = "This Idempotency-Key was sent with another request; take a new one."
                 raise Problem(422, detail, {"Idempotency-Key": [detail]})
-            return answer(json.loads(kept.answer), kept.status)
+            if still_holds(connection):
+                return answer(json.loads(kept.answer), kept.status)
         answered = act(connection)
         stored = {name: None if name == "key" else value for name, value in answered.items()}
         connection.execute(table.update().where(mine).values(answer=orjson.dumps(stored).decode()))

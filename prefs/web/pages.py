@@ -213,7 +213,7 @@ def _undo_token(
     Otherwise whoever was forwarded a mail could press, undo, and so lift an old no.
     """
     now, before = door.now(), recorded.before
-    if before.objects(scope, now):
+    if _objected(before, scope, now):
         said = [e.event for e in ledger.history(connection, visit.tenant.id, visit.claim.digest)]
         press = (Kind.OUT, scope, Voice.PERSON)
         while said and (said[-1].kind, said[-1].scope, said[-1].voice) == press:
@@ -221,9 +221,17 @@ def _undo_token(
                 break
             said.pop()
         before, _ = fold(said)
-    if before.objects(scope, now):
+    if _objected(before, scope, now):
         return None
     return door.installation().links.sign(undo_of(visit.claim, scope, recorded.standing.seq, now))
+
+
+def _objected(standing: Standing, scope: Scope, now: Millis) -> bool:
+    """Whether a no is in force, or will be when the consents that beat it have run out."""
+    return standing.objects(scope, now) or standing.objects(scope, _FOREVER)
+
+
+_FOREVER: Millis = 2**62
 
 
 def _choose(visit: Visit) -> str:

@@ -88,7 +88,6 @@ def test_so_do_start_and_help(words: tuple[str, ...], says: Says) -> None:
         "no",
         "NO",
         "STOP 12345",
-        "s t o p",
         "2 stop",
         "",
         " ",
@@ -113,7 +112,8 @@ def test_a_book_of_ordinary_messages_says_nothing() -> None:
 
 
 def test_the_length_of_a_text_is_no_matter() -> None:
-    assert classify("stop " * 400) is Says.NOTHING
+    assert classify("stop " * 400) is Says.OUT
+    assert classify("stop it now " * 130) is Says.NOTHING
     assert classify("\u200b" * 1600 + "stop") is Says.OUT
 
 
@@ -140,3 +140,19 @@ def test_all_of_twilios_own_words_mean_the_same_here() -> None:
         "unstop": Says.START,
         "yes": Says.NOTHING,
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop. Thank you",
+        "Stop, thanks",
+        "STOP STOP",
+        "S.T.O.P",
+        "s t o p",
+        "stop\n\nSent from my phone",
+        "Unsubscribe! This is the third time",
+    ],
+)
+def test_a_no_is_heard_when_it_is_signed_repeated_or_dotted(text: str) -> None:
+    assert classify(text) is Says.OUT

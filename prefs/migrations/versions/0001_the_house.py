@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("person", sa.Text(), nullable=True),
         sa.Column("shared", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("erased_at", sa.BigInteger(), nullable=True),
+        sa.Column("replaced_by", sa.LargeBinary(length=16), nullable=True),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("standing", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
