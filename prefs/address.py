@@ -152,9 +152,8 @@ _PAIRS = {"'": "'", '"': '"', "‘": "’", "“": "”", "«": "»", "(": ")", 
 
 def _email_key(text: str, region: str | None) -> str:
     plain = text.strip().lower()
-    if len(text) <= _LONGEST and _PLAIN_EMAIL.fullmatch(plain):
-        if len(plain) - plain.rindex("@") <= _LONGEST_DOMAIN + 1:
-            return plain
+    if len(text) <= _LONGEST_DOMAIN and _PLAIN_EMAIL.fullmatch(plain):
+        return plain
     return _any_email_key(text)
 
 

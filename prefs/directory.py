@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, exc, select, update
 
 from prefs import tables
-from prefs.address import Address, Channel, digest_key
+from prefs.address import Address, BadAddress, Channel, digest_key
 from prefs.database import Database, Unavailable, insert
 from prefs.policy import Millis, Mode, Purpose, Scope, Topic
 from prefs.settings import BadSetting, write_private
@@ -482,6 +482,12 @@ def add_sender(
         raise BadEntry("provider", f"the provider is one of: {', '.join(PROVIDERS)}")
     if kind not in KINDS:
         raise BadEntry("kind", f"the kind is one of: {', '.join(KINDS)}")
+    if kind in ("long_code", "toll_free"):
+        # Inbound messages find their sender by it, so it must be spelt as the provider does.
+        try:
+            identity = Address.parse(Channel.SMS, identity).value
+        except BadAddress as error:
+            raise BadEntry("identity", str(error)) from None
     return _add(
         connection,
         tables.sender,

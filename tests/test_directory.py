@@ -559,7 +559,12 @@ def test_a_sender_is_of_a_known_provider_and_kind_and_is_added_once(
     opened: Installation, acme: Tenant
 ) -> None:
     def add(connection: Any, **changed: str) -> None:
-        said = {"provider": "twilio", "account": "AC1", "identity": "+1", "kind": "long_code"}
+        said = {
+            "provider": "twilio",
+            "account": "AC1",
+            "identity": "+1 415 555 0198",
+            "kind": "long_code",
+        }
         directory.add_sender(connection, acme.id, acme.brand("acme").id, **said | changed, now=NOON)
 
     with opened.database.writing() as connection:
@@ -567,7 +572,8 @@ def test_a_sender_is_of_a_known_provider_and_kind_and_is_added_once(
         for changed, field in (
             ({"provider": "pigeon"}, "provider"),
             ({"kind": "loud"}, "kind"),
-            ({}, "identity"),
+            ({"identity": "+1 (415) 555-0198"}, "identity"),
+            ({"identity": "4155550197"}, "identity"),
         ):
             with pytest.raises(BadEntry) as refused:
                 add(connection, **changed)

@@ -41,6 +41,7 @@ PUBLIC = frozenset(
         "pages.save_preferences",
         "inbound.receive",
         "openapi.document",
+        "openapi.home",
         "openapi.docs",
         "health.alive",
         "health.ready",
@@ -264,13 +265,15 @@ def _request_digest() -> bytes:
     return said.digest()
 
 
-def answer(body: Mapping[str, Any], status: int = 200) -> Response:
+def answer(
+    body: Mapping[str, Any], status: int = 200, content_type: str = "application/json"
+) -> Response:
     try:
-        text = orjson.dumps(body)
+        text = orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         # A caller's own spelling, given back, may hold half a character: escape it.
-        text = json.dumps(body).encode()
-    return Response(text, status, content_type="application/json")
+        text = json.dumps(body).encode() + b"\n"
+    return Response(text, status, content_type=content_type)
 
 
 # --- errors ---
@@ -306,9 +309,7 @@ class Problem(Exception):
         if request.path.startswith("/v1/check"):
             # Whoever reads nothing but this must not send.
             body |= {"allowed": False, "decision": "hold"}
-        response = Response(
-            json.dumps(body | self.members), self.status, content_type="application/problem+json"
-        )
+        response = answer(body | self.members, self.status, "application/problem+json")
         response.headers.update(self.headers)
         return response
 
@@ -360,8 +361,8 @@ def http_problem(error: HTTPException) -> Response:
     if messages := data.get("messages"):
         # webargs puts the place first: json, query.
         errors = {k: v for part in messages.values() for k, v in flat(part).items()}
-        names = ", ".join(sorted(errors)[:5])
-        return Problem(status, f"Change these fields: {names}.", errors, headers).response()
+        told = "; ".join(f"{field}: {errors[field][0]}" for field in sorted(errors)[:5])
+        return Problem(status, f"Change these fields. {told}", errors, headers).response()
     detail = error.description or ""
     if status == 413:
         limit = installation().settings.body_limit

@@ -3,12 +3,13 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, current_app, render_template
+from flask import Blueprint, Flask, Response, current_app, redirect, render_template, url_for
 from flask_smorest import Api
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import RAISE
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from prefs.web import door, schemas
 
@@ -81,6 +82,11 @@ openapi = Blueprint("openapi", __name__)
 @openapi.get("/openapi.json")
 def document() -> Response:
     return door.answer(current_app.extensions["prefs.openapi"].to_dict())
+
+
+@openapi.get("/")
+def home() -> BaseResponse:
+    return redirect(url_for("openapi.docs"))
 
 
 @openapi.get("/docs")

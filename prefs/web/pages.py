@@ -78,9 +78,10 @@ class Visit:
     def subject(self) -> Subject:
         return Subject(self.claim.channel, self.claim.digest)
 
-    def told(self, value: str | None) -> dict[str, Any]:
-        """What every page says: who sends, about what, to whom."""
-        brand, topic = self.tenant.brand_of(self.scope), self.tenant.topic_of(self.scope)
+    def told(self, value: str | None, scope: Scope | None = None) -> dict[str, Any]:
+        """What every page says: who sends, about what (``scope``, or the link's), to whom."""
+        scope = self.scope if scope is None else scope
+        brand, topic = self.tenant.brand_of(scope), self.tenant.topic_of(scope)
         return {
             "brand": brand.name if brand else None,
             "topic": topic.title if topic else None,
@@ -144,7 +145,7 @@ def _out(scope: Scope, now: Millis, through: str) -> Event:
 @pages.get("/u/<token:token>")
 def show_leave(token: str) -> str:
     visit = _visit(token, Action.UNSUBSCRIBE)
-    value, already = None, False
+    value, already, scope = None, False, visit.scope
     try:
         with door.reading() as connection:
             known = ledger.known(connection, visit.tenant.id, visit.claim.digest)
@@ -152,10 +153,16 @@ def show_leave(token: str) -> str:
             already = any(out.scope.covers(visit.scope) for out in standing.outs) and not _gets(
                 visit, standing
             )
+            if already and _left_all(standing):
+                scope = ALL
     except Unavailable:
         # The page shows without the store, so that whoever follows the link has a button.
         pass
-    return render_template("leave.html", already=already, **visit.told(value))
+    return render_template("leave.html", already=already, **visit.told(value, scope))
+
+
+def _left_all(standing: Standing) -> bool:
+    return any(out.scope == ALL for out in standing.outs)
 
 
 def _gets(visit: Visit, standing: Standing) -> bool:
@@ -186,6 +193,8 @@ def leave(token: str) -> str | Response:
         undo = None if by_mailbox else _undo_token(connection, visit, scope, recorded)
     if by_mailbox:
         return Response("Unsubscribed.", content_type="text/plain; charset=utf-8")
+    if _left_all(recorded.standing) and not _gets(visit, recorded.standing):
+        scope = ALL
     return render_template(
         "left.html",
         scope=_width(scope),

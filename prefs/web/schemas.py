@@ -17,7 +17,10 @@ BASES = ("express", "soft_opt_in", "implied_purchase", "implied_inquiry", "legit
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
-_SLUG = validate.Regexp(r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z", error="This is not a slug.")
+_SLUG = validate.Regexp(
+    r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?\Z",
+    error="A slug is 1 to 64 lower-case letters, digits and hyphens.",
+)
 
 
 class Text(fields.String):

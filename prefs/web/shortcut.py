@@ -59,4 +59,5 @@ def _answer(opened: Installation, environ: Environ) -> bytes | None:
         decision = answer(opened.database, tenant, strict_json(body), now)
     except (Problem, Held, Unavailable, ValueError):
         return None
-    return orjson.dumps(shown_decision(tenant, decision))
+    shown = shown_decision(tenant, decision)
+    return orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
