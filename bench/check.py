@@ -68,11 +68,13 @@ def start(app: str, port: int, environ: dict[str, str]) -> "subprocess.Popen[byt
     process = subprocess.Popen(command, env={**os.environ, **environ}, cwd=ROOT)
     for _ in range(200):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).close()
         except urllib.error.HTTPError:
             return process
         except OSError:
             time.sleep(0.05)
+        else:
+            return process
     raise SystemExit(f"{app} does not answer")
 
 

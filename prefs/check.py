@@ -42,7 +42,12 @@ class Question(NamedTuple):
 
 def answer(database: Database, tenant: Tenant, item: Any, now: Millis) -> Decision:
     """The answer to one item. Raises ``Held``, ``Unavailable``; for transactional, neither."""
-    asked, standing = question(tenant, item), NOTHING
+    return look_up(database, tenant, question(tenant, item), now)
+
+
+def look_up(database: Database, tenant: Tenant, asked: Question, now: Millis) -> Decision:
+    """The answer to a question. Raises ``Held``, ``Unavailable``; for transactional, neither."""
+    standing = NOTHING
     if asked.address is not None:
         try:
             standing = ledger.unpacked(database.standing(tenant.id, tenant.digest(asked.address)))

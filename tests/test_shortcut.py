@@ -1,14 +1,21 @@
 """A plain check is answered before Flask, exactly as Flask would have answered it."""
 
 import json
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from flask.testing import FlaskClient
 
+from prefs.database import WAIT_SECONDS, sqlite_file
 from prefs.demo import Cast
+from prefs.settings import Settings
 from prefs.web import shortcut
-from tests.conftest import Api, Clock
+from tests.conftest import Api, Clock, Served
 
 ADDRESSES = [
     ("email", "alice@example.org"),
@@ -99,3 +106,46 @@ def test_a_key_that_ended_or_lacks_the_scope_opens_neither_door(
     refused = other("POST", "/v1/check", asked)
     assert refused.status_code == 401
     assert refused.get_json()["allowed"] is False
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_transactional_passes_while_everything_else_waits_for_the_store(
+    served: Served, settings: Settings, cast: Cast
+) -> None:
+    """Another process holds SQLite's one write lock; more people leave than there are threads."""
+    file = sqlite_file(settings.database_url)
+    assert file
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    def ask(topic: str, word: str | None = None) -> tuple[int, float]:
+        asked = {"channel": "email", "address": "zoe@example.org", "topic": topic}
+        path, method = "/v1/check", "POST"
+        if word:
+            path, method = "/v1/preferences", "PUT"
+            asked = {**asked, "word": word, "scope": {"all": True}, "said_by": "person"}
+            del asked["topic"]
+        request = Request(f"{served.url}{path}", json.dumps(asked).encode(), method=method)
+        request.add_header("Authorization", f"Bearer {cast.key}")
+        request.add_header("Content-Type", "application/json")
+        began = time.monotonic()
+        try:
+            with urlopen(request, timeout=30) as answer:
+                return answer.status, time.monotonic() - began
+        except HTTPError as error:
+            error.close()
+            return error.code, time.monotonic() - began
+
+    with ThreadPoolExecutor(100) as people:
+        leaving = [people.submit(ask, "", "out") for _ in range(80)]
+        time.sleep(1)
+        passed = [ask("order-updates") for _ in range(10)]
+        holder.execute("ROLLBACK")
+        left = [one.result()[0] for one in leaving]
+    holder.close()
+    assert {status for status, _ in passed} == {200}
+    # The lock was held for as long as all of these took: had they waited for it, none would be.
+    assert sum(seconds for _, seconds in passed) < WAIT_SECONDS
+    assert set(left) <= {200, 503}
+    assert 200 in left
+    assert ask("product-news")[0] == 200

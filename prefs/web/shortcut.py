@@ -1,4 +1,4 @@
-"""The plain single check, answered in front of Flask.
+"""The plain single check, answered in front of Flask, and a seat for all that may wait.
 
 Campaigns ask it once for every message, and Flask's own work costs more than the answer.
 What is in any way out of the ordinary (no key, an odd body, an unknown topic, the store away)
@@ -8,13 +8,17 @@ two alike.
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any
+from threading import BoundedSemaphore
+from typing import Any, NamedTuple
 
 import orjson
 
-from prefs.check import Held, answer
+from prefs.check import Held, Question, look_up, question
 from prefs.database import Unavailable
+from prefs.directory import Tenant
 from prefs.installation import Installation
+from prefs.policy import Millis
+from prefs.serve import THREADS
 from prefs.web.check import shown_decision
 from prefs.web.door import Problem, headers_of_all, shown_key, strict_json
 
@@ -22,24 +26,50 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 LONGEST_BODY = 16_384
+SEATS = THREADS - 4
+"""How many requests of a worker may be at what can wait for a disk, a lock or a peer.
+
+The threads beyond them are for transactional, which waits for nothing.
+"""
+PATIENCE = 0.05
+"""Seconds that a request waits for a seat: a thousand times what a check takes."""
 
 
 def before(flask: Application, opened: Installation) -> Application:
     """``flask``, and before it the shortcut."""
     headers = [("Content-Type", "application/json"), *headers_of_all(opened).items()]
+    seats = BoundedSemaphore(SEATS)
 
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/v1/check" and environ["REQUEST_METHOD"] == "POST":
-            answered = _answer(opened, environ)
-            if answered is not None:
-                start_response("200 OK", [*headers, ("Content-Length", str(len(answered)))])
-                return [answered]
-        return flask(environ, start_response)
+        path = environ["PATH_INFO"]
+        plain = None
+        if path == "/v1/check" and environ["REQUEST_METHOD"] == "POST":
+            plain = _plain(opened, environ)
+        at_once = path == "/healthz" or (plain is not None and plain.asked.address is None)
+        if not at_once and not seats.acquire(timeout=PATIENCE):
+            return _full(path, start_response)
+        try:
+            answered = _answer(opened, plain) if plain is not None else None
+            if answered is None:
+                return flask(environ, start_response)
+            start_response("200 OK", [*headers, ("Content-Length", str(len(answered)))])
+            return [answered]
+        finally:
+            if not at_once:
+                seats.release()
 
     return application
 
 
-def _answer(opened: Installation, environ: Environ) -> bytes | None:
+class Plain(NamedTuple):
+    """A check that is in every way ordinary."""
+
+    tenant: Tenant
+    asked: Question
+    now: Millis
+
+
+def _plain(opened: Installation, environ: Environ) -> Plain | None:
     directory, now = opened.directory.latest, opened.clock()
     key = shown_key(directory, environ.get("HTTP_AUTHORIZATION", ""), now)
     if key is None or "check" not in key.scopes:
@@ -56,8 +86,47 @@ def _answer(opened: Installation, environ: Environ) -> bytes | None:
     environ["wsgi.input"] = BytesIO(body)
     tenant = directory.tenants[key.tenant_id]
     try:
-        decision = answer(opened.database, tenant, strict_json(body), now)
-    except (Problem, Held, Unavailable, ValueError):
+        return Plain(tenant, question(tenant, strict_json(body)), now)
+    except (Problem, Held):
         return None
-    shown = shown_decision(tenant, decision)
+
+
+def _answer(opened: Installation, plain: Plain) -> bytes | None:
+    try:
+        decision = look_up(opened.database, *plain)
+    except (Held, Unavailable):
+        return None
+    shown = shown_decision(plain.tenant, decision)
     return orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _full(path: str, start_response: Any) -> Iterable[bytes]:
+    """Nothing was done. Said in as few bytes as a person or a program needs."""
+    if path.startswith(("/u/", "/p/")):
+        kind, text = "text/html; charset=utf-8", _TRY_AGAIN
+    else:
+        kind, text = "application/problem+json", _BUSY
+    start_response(
+        "503 Service Unavailable",
+        [("Content-Type", kind), ("Content-Length", str(len(text))), ("Retry-After", "1")],
+    )
+    return [text]
+
+
+_TRY_AGAIN = (
+    b'<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">'
+    b"<title>Please try again</title><h1>Please try again</h1>"
+    b"<p>We could not do what you asked for. Nothing has changed yet: please try again in a "
+    b"minute.</p></html>"
+)
+_BUSY = orjson.dumps(
+    {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "Too much is waiting; nothing was changed. Send the same request again.",
+        "allowed": False,
+        "decision": "hold",
+        "reason": "state_unknown",
+    }
+)
