@@ -15,8 +15,9 @@ send this message to this address, with the reason. It promises:
 6. Everything can be explained: which rule, which event, who said it, when, through which
    door, with what wording in front of them.
 
-Imports go one way. From the ground up: ``address`` (a spelling becomes an address),
-``policy`` (the two pure functions), ``settings``, ``links``, ``tables`` and ``database``,
-``directory`` (tenants and what they own), ``ledger`` (the only reader and writer of
-consent), ``rights``, ``sheets`` and ``demo``, and then the doors: ``web`` and ``cli``.
+Imports go one way. From the ground up: ``address`` (a spelling becomes an address), ``policy``
+(the two pure functions), ``settings``, ``links``, ``tables``, ``database`` and ``serve`` (the
+supervisor), ``directory`` (tenants and what they own), ``installation`` (all of it, opened),
+``ledger`` (the only reader and writer of consent), ``check`` (asking), ``rights``, ``devices``,
+``sheets`` and ``demo``, and then the doors: ``web`` and ``cli``.
 """
