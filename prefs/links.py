@@ -90,6 +90,11 @@ class _Blake2b(SigningAlgorithm):
         return hashlib.blake2b(value, digest_size=16, key=key).digest()
 
 
+def is_campaign(text: str) -> bool:
+    """Whether a link can carry it: up to 32 plain characters."""
+    return _CAMPAIGN.fullmatch(text) is not None
+
+
 class Links:
     """Signs with the newest of ``keys`` (the last one) and opens what any of them signed."""
 
@@ -102,7 +107,7 @@ class Links:
 
     def sign(self, claim: Claim) -> str:
         """Returns the token. Raises ``ValueError`` for a campaign that is no short plain id."""
-        if not _CAMPAIGN.fullmatch(claim.campaign):
+        if not is_campaign(claim.campaign):
             raise ValueError("a campaign is up to 32 letters, digits, dots, hyphens, underscores")
         width = 2 if claim.scope.topic is not None else 1 if claim.scope.brand is not None else 0
         body = _HEAD.pack(

@@ -136,3 +136,15 @@ def test_doctor_names_the_webhook_and_the_missing_token(prefs: Command, cast: Ca
 
 def test_migrate_may_be_said_twice(prefs: Command, cast: Cast) -> None:
     assert prefs("migrate") == prefs("migrate")
+
+
+def test_links_are_minted_for_one_address_or_for_many(prefs: Command, cast: Cast) -> None:
+    one = prefs("link", "zoe@example.org", "--topic", "product-news")
+    assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in one
+    lines = "".join(f"person{n}@example.org\n" for n in range(2500)) + "\nnobody\n"
+    many = prefs("link", "-", "--topic", "product-news", stdin=lines)
+    rows = [line for line in many.splitlines() if "/u/" in line]
+    assert len(rows) == 2500
+    assert len({row.split(",")[1] for row in rows}) == 2500
+    assert "line 2502: an email address has an @" in many
+    assert "always passes" in prefs("link", "z@example.org", "--topic", "order-updates", code=1)

@@ -1,17 +1,23 @@
 """Asking about one address: check, history, link, erase."""
 
+import csv
 import re
 import sys
+from collections.abc import Iterator
+from itertools import islice
 
 import click
 
 from prefs import ledger, rights
+from prefs.address import BadAddress
 from prefs.check import Held, answer
 from prefs.cli.begin import about_address, day, opened_installation, subject_of, tenant_named, told
 from prefs.database import Unavailable
 from prefs.directory import BadEntry, Tenant
-from prefs.links import Action, Claim
-from prefs.policy import REASONS, Ground, Kind, hold
+from prefs.installation import Installation
+from prefs.ledger import Subject
+from prefs.links import Action, Claim, Minted, is_campaign
+from prefs.policy import REASONS, Ground, Kind, Scope, hold
 
 
 @click.command()
@@ -94,23 +100,57 @@ def link(
     brand: str | None,
     campaign: str,
 ) -> None:
-    """Mint the links and the mail headers for a message to ADDRESS."""
+    """Mint the links and the mail headers for a message to ADDRESS.
+
+    With - for ADDRESS, one address is read from each line of standard input, and CSV is written.
+    """
+    if not is_campaign(campaign):
+        raise BadEntry("campaign", "a campaign is up to 32 letters, digits, dots, - and _")
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
-        subject = subject_of(found, channel, address, region)
         scope = found.leavable(topic=topic, brand=brand)
-        with opened.database.writing() as connection:
-            ledger.remember(connection, found.id, [subject])
-        claim = Claim(
-            Action.UNSUBSCRIBE, found.id, subject.channel, subject.digest, scope, 0, campaign
+        if address != "-":
+            subject = subject_of(found, channel, address, region)
+            (minted,) = _minted(opened, found, [subject], scope, campaign)
+            click.echo(f"unsubscribe: {minted.unsubscribe}\npreferences: {minted.preferences}")
+            for name, value in minted.headers.items():
+                click.echo(f"{name}: {value}")
+            return
+        out = csv.writer(sys.stdout, lineterminator="\n")
+        out.writerow(("address", "unsubscribe", "preferences"))
+        read = _read_lines(found, channel, region)
+        while chunk := list(islice(read, 1000)):
+            subjects = [subject for _, subject in chunk]
+            for (line, _), minted in zip(
+                chunk, _minted(opened, found, subjects, scope, campaign), strict=True
+            ):
+                out.writerow((line, minted.unsubscribe, minted.preferences))
+
+
+def _read_lines(tenant: Tenant, channel: str, region: str | None) -> Iterator[tuple[str, Subject]]:
+    """The addresses on standard input; what is none is told on standard error."""
+    for number, line in enumerate(sys.stdin, 1):
+        if text := line.strip():
+            try:
+                yield text, subject_of(tenant, channel, text, region)
+            except BadAddress as error:
+                click.echo(f"line {number}: {error}", err=True)
+
+
+def _minted(
+    opened: Installation, tenant: Tenant, subjects: list[Subject], scope: Scope, campaign: str
+) -> list[Minted]:
+    with opened.database.writing() as connection:
+        ledger.remember(connection, tenant.id, subjects)
+    base, now = opened.settings.public_url, opened.clock()
+    return [
+        opened.links.mint(
+            base,
+            Claim(Action.UNSUBSCRIBE, tenant.id, s.channel, s.digest, scope, 0, campaign),
+            now,
         )
-        try:
-            minted = opened.links.mint(opened.settings.public_url, claim, opened.clock())
-        except ValueError as error:
-            raise BadEntry("campaign", str(error)) from None
-    click.echo(f"unsubscribe: {minted.unsubscribe}\npreferences: {minted.preferences}")
-    for name, value in minted.headers.items():
-        click.echo(f"{name}: {value}")
+        for s in subjects
+    ]
 
 
 @click.command()
