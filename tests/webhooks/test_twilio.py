@@ -685,7 +685,8 @@ OURS = ("short_code", "advanced_opt_out")
 
 @pytest.fixture
 def sender(request: pytest.FixtureRequest, api: Api) -> dict[str, str]:
-    kind, identity = request.param, f"7700{KINDS.index(request.param)}"
+    kind, number = request.param, KINDS.index(request.param)
+    identity = f"7700{number}" if kind == "short_code" else f"+1415555017{number}"
     entry = {"brand": "acme", "provider": "twilio", "account": ACCOUNT, "identity": identity}
     assert api("POST", "/v1/senders", {**entry, "kind": kind}).status_code == 201
     return {"To": identity, "kind": kind}
