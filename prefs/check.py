@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from prefs import ledger
@@ -62,7 +63,23 @@ _ASKED = frozenset({"channel", "address", "topic", "region", "explain"})
 
 
 def question(tenant: Tenant, item: Any) -> Question:
-    """What an item asks. Raises ``Held``."""
+    """What an item asks. Raises ``Held``; for transactional, never."""
+    slug, name, explain = (
+        map(item.get, ("topic", "channel", "explain")) if isinstance(item, dict) else (None,) * 3
+    )
+    topic = tenant.topics.get(slug) if isinstance(slug, str) else None
+    if topic is None or topic.purpose is not Purpose.TRANSACTIONAL:
+        return _question(tenant, item)
+    # Decided by its topic alone: somebody is waiting for a password, and a wrong region or a
+    # strange spelling must not stop it. The address is read for the notes, if they are wanted.
+    if explain is True:
+        with suppress(Held):
+            return _question(tenant, item)
+    channel = _CHANNELS.get(name) if isinstance(name, str) else None
+    return Question(topic, channel or Channel.EMAIL, None)
+
+
+def _question(tenant: Tenant, item: Any) -> Question:
     if not isinstance(item, dict):
         raise Held("bad_item", "body", "send an object with channel, address and topic")
     slug, name = item.get("topic"), item.get("channel")
@@ -70,15 +87,10 @@ def question(tenant: Tenant, item: Any) -> Question:
         raise Held("bad_item", "topic", "name the topic")
     topic = tenant.topics.get(slug)
     channel = _CHANNELS.get(name) if isinstance(name, str) else None
-    explain = item.get("explain", False)
-    if topic and topic.purpose is Purpose.TRANSACTIONAL and explain is not True:
-        # Decided by its topic alone, before the address is even read: somebody is waiting
-        # for a password, and a wrong region or a strange spelling must not stop it.
-        return Question(topic, channel or Channel.EMAIL, None)
     for field in item:
         if field not in _ASKED:
             raise Held("bad_item", named(field), "there is no such field here; leave it out")
-    if not isinstance(explain, bool):
+    if not isinstance(item.get("explain", False), bool):
         raise Held("bad_item", "explain", "explain is true or false")
     if not isinstance(item.get("region", ""), str):
         raise Held("bad_item", "region", "the region is two letters")
@@ -91,8 +103,6 @@ def question(tenant: Tenant, item: Any) -> Question:
     try:
         return Question(topic, channel, read_address(channel, item))
     except BadAddress as error:
-        if topic.purpose is Purpose.TRANSACTIONAL:
-            return Question(topic, channel, None)
         raise Held("bad_address", error.field, str(error)) from None
 
 

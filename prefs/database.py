@@ -256,9 +256,8 @@ _POOL: dict[str, Any] = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 2}
 
 _POSTGRESQL_OPTIONS: dict[str, Any] = {
     "connect_timeout": 2,
-    # A server may be set to answer before a commit is on its disk; here that would be a no.
     "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c timezone=UTC"
-    " -c idle_in_transaction_session_timeout=60000 -c synchronous_commit=on",
+    " -c idle_in_transaction_session_timeout=60000",
     "application_name": "prefs",
     # A standby, which may not have heard the last no, is refused at connect.
     "target_session_attrs": "read-write",
@@ -267,7 +266,7 @@ _POSTGRESQL_OPTIONS: dict[str, Any] = {
 
 
 def _postgresql_engine(url: str) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args=_POSTGRESQL_OPTIONS,
         hide_parameters=True,
@@ -275,6 +274,18 @@ def _postgresql_engine(url: str) -> Engine:
         pool_pre_ping=True,
         **_POOL,
     )
+
+    @event.listens_for(engine, "connect")
+    def durable(connection: Any, record: Any) -> None:
+        # A server may be set to answer before a commit is on its disk; what is stricter stays.
+        connection.autocommit = True
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+        )
+        connection.autocommit = False
+
+    return engine
 
 
 # --- migrations ---

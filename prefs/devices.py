@@ -5,7 +5,7 @@ from sqlalchemy import Connection, select
 from prefs import ledger, tables
 from prefs.address import Channel
 from prefs.ledger import Recorded, Said, Subject
-from prefs.policy import OF_THE_PERSON, Block, Event, Kind, Millis, Out, Standing
+from prefs.policy import OF_THE_PERSON, Block, Event, Kind, Millis, Out, Outcome, Standing
 
 DOOR = "device"
 
@@ -25,7 +25,7 @@ def register(
     """
     others = _other_devices(connection, tenant, new, person) if person is not None else []
     # A no that arrives at the old token in this moment waits, and then goes on to the new one.
-    ledger.lock(connection, tenant, [new, *others, *([old] if old else [])])
+    rows = ledger.lock(connection, tenant, [new, *others, *([old] if old else [])])
     said: list[Said] = []
     if old is not None and old.digest != new.digest:
         said += _taken_over(connection, tenant, new, old, now)
@@ -33,11 +33,18 @@ def register(
         said.append(Said(old, gone, "device", f"{old.digest.hex()}.replaced.{new.digest.hex()}"))
     for other in others:
         said += _noes(new, other, ledger.standing(connection, tenant, other.digest), now)
+    recorded = ledger.record_many(connection, tenant, said)
+    standing = ledger.standing(connection, tenant, new.digest)
+    is_news = any(one.outcome is not Outcome.DUPLICATE for one in recorded)
+    same_person = person in (None, rows[new.digest].person)
+    if standing.seq and same_person and not is_news and not standing.blocks:
+        # Apps tell of their token at every start.
+        return Recorded(Outcome.DUPLICATE, standing, standing)
     registered = Said(new, Event(Kind.REGISTERED, now, door=DOOR), person=person)
-    recorded = ledger.record_many(connection, tenant, [*said, registered])[-1]
+    told = ledger.record(connection, tenant, registered)
     if old is not None and old.digest != new.digest:
         ledger.replace_token(connection, tenant, old, new)
-    return recorded
+    return told
 
 
 def _taken_over(

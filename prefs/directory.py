@@ -225,7 +225,12 @@ def _topic(row: Mapping[str, Any]) -> Topic:
         row["title"],
         row["description"],
         Purpose(row["purpose"]),
-        {Channel(c): Mode(mode) for c, mode in json.loads(row["offered"]).items()},
+        # A channel of a newer release is none that this one may send on.
+        {
+            Channel(channel): Mode(mode)
+            for channel, mode in json.loads(row["offered"]).items()
+            if channel in set(Channel)
+        },
     )
 
 
@@ -308,7 +313,8 @@ class CurrentDirectory:
     def _watch(self) -> None:
         while True:
             time.sleep(POLL_SECONDS)
-            with suppress(Unavailable):
+            # Whatever goes wrong, this thread goes on: a revocation must be heard of.
+            with suppress(Exception):
                 self.refresh()
 
 

@@ -46,7 +46,7 @@ class Settings:
         """
         try:
             return tuple(_tokens(self.data, provider).get(account, ()))
-        except (OSError, UnicodeDecodeError):
+        except FileNotFoundError:
             return ()
 
     @classmethod
@@ -75,7 +75,8 @@ def token_file(data: Path, provider: str) -> Path:
 
 
 def _tokens(data: Path, provider: str) -> dict[str, list[str]]:
-    text = token_file(data, provider).read_text(encoding="ascii")
+    # One line that is not ASCII must not shut out every account.
+    text = token_file(data, provider).read_text(encoding="ascii", errors="replace")
     return {words[0]: words[1:] for line in text.splitlines() if (words := line.split())}
 
 

@@ -122,7 +122,7 @@ def test_on_a_phone_without_javascript_one_leaves_undoes_and_chooses(
     assert screen.h1() == "You are unsubscribed from Product news."
     screen.press("Undo this unsubscribe")
     assert screen.h1() == "Undone. Your unsubscribe from Product news is taken back."
-    screen.page.get_by_role("link", name="See and change everything you get").click()
+    screen.page.get_by_role("link", name="See your other choices").click()
     assert screen.h1() == "Your email preferences"
 
     screen.page.goto(links.preferences)

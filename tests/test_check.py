@@ -460,3 +460,18 @@ def test_a_batch_says_of_each_item_what_a_single_check_says(
             assert found == shown
         else:
             assert list(shown["errors"]) == [found["field"]]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"more": 1}, {"region": 5}, {"channel": "pigeon"}, {"channel": 7}, {"address": None}],
+)
+@pytest.mark.parametrize("explain", [True, False])
+def test_nothing_about_a_transactional_question_can_stop_it(
+    api: Api, more: dict[str, Any], explain: bool
+) -> None:
+    asked = {"channel": "email", "address": "a@example.org", "topic": "order-updates", **more}
+    answer = api("POST", "/v1/check", {**asked, "explain": explain})
+    assert (answer.status_code, answer.get_json()["allowed"]) == (200, True)
+    items = api("POST", "/v1/checks", {"items": [{**asked, "explain": explain}]}).get_json()
+    assert items["items"][0]["allowed"] is True

@@ -413,7 +413,7 @@ def test_an_address_is_shown_masked_and_never_whole(client: FlaskClient, api: Ap
     for address, masked in ((ALICE.value, "a•••@e•••.org"), (FRANK.value, "+1•••••••06")):
         person = Person(client, link(api, address, **NEWS))
         pages = [person.page, person.press("Unsubscribe")]
-        pages += [person.go(person.page.links["See and change everything you get"])]
+        pages += [person.go(person.page.links["See your other choices"])]
         person.page = pages[1]
         pages += [person.press("Undo")]
         for page in pages:
@@ -428,7 +428,7 @@ def test_the_page_after_leaving_leads_to_the_choices_of_that_brand(
 ) -> None:
     person = Person(client, link(api, ALICE.value, **NEWS))
     person.press("Unsubscribe")
-    page = person.go(person.page.links["See and change everything you get"])
+    page = person.go(person.page.links["See your other choices"])
     assert page.h1 == "Your email preferences"
     assert "Product news" in page.text
     assert "Trail tips" not in page.text
@@ -513,3 +513,17 @@ def test_a_stop_is_not_lifted_by_leaving_and_undoing_on_a_page(
     person = Person(client, link(api, FRANK.value))
     assert not person.press("Unsubscribe").shows("Undo")
     assert history(opened, cast, FRANK)[-1].outcome is Outcome.APPLIED
+
+
+def test_whoever_turned_one_topic_on_again_is_not_told_that_all_is_left(
+    client: FlaskClient, api: Api
+) -> None:
+    client.post(link(api, ALICE.value, **NEWS), data={"leave": "all"})
+    chooses = Person(client, link(api, ALICE.value, "preferences", **NEWS))
+    chooses.press("Save", events=True)
+    assert api.check(ALICE.value, "events")["allowed"] is True
+    person = Person(client, link(api, ALICE.value, **NEWS))
+    assert "all marketing" not in person.page.h1
+    person.press("Unsubscribe from all")
+    assert "all marketing" in person.page.h1
+    assert api.check(ALICE.value, "events")["allowed"] is False

@@ -254,7 +254,7 @@ def test_the_choices_reached_from_an_unsubscribe_link_turn_nothing_on(
 ) -> None:
     person = Person(client, link(api, BOB.value, **NEWS))
     person.press("Unsubscribe")
-    target = person.page.links["See and change everything you get"]
+    target = person.page.links["See your other choices"]
     person.go(target)
     client.post(target, data={"shown": "", "saw": "9", "on": "product-news"})
     assert api.check(BOB.value)["reason"] == "opted_out"

@@ -385,7 +385,8 @@ def test_a_new_token_takes_over_what_was_said_to_the_old_one(api: Api) -> None:
     seq = standing(api, "fcm:new", "push")["seq"]
     again = api("PUT", "/v1/devices", body).get_json()
     assert (again["standing"]["outs"], len(again["standing"]["consents"])) == ([], 1)
-    assert again["standing"]["seq"] == seq + 1
+    # Apps tell of their token at every start: that is no news.
+    assert (again["outcome"], again["standing"]["seq"]) == ("duplicate", seq)
 
 
 def test_a_no_on_one_device_holds_on_the_persons_next_and_a_yes_does_not(api: Api) -> None:
@@ -510,7 +511,7 @@ def test_who_left_everything_is_suppressed_even_where_nothing_is_offered_any_mor
     api: Api,
 ) -> None:
     for slug in ("product-news", "events"):
-        api("PATCH", f"/v1/topics/{slug}", {"channels": {"email": None}})
+        api("PATCH", f"/v1/topics/{slug}", {"channels": {"sms": "off"}})
     rows = api("GET", "/v1/suppressions?channel=sms").get_json()["suppressions"]
     assert [(row["address"], row["reason"]) for row in rows] == [(DAVE.value, "replied_stop")]
 
@@ -539,3 +540,46 @@ def test_nobody_was_shown_what_has_not_happened(api: Api) -> None:
     api.put(GRACE, "out", scope=NEWS, said_by="sender")
     refused = api.put(GRACE, "in", scope=NEWS, basis="express", said_by="sender", saw=99)
     assert refused.get_json()["outcome"] == "refused"
+
+
+def test_an_event_id_swallows_no_longer_pause(api: Api) -> None:
+    for year, status in ((2027, 200), (2028, 409)):
+        until = f"{year}-12-01T00:00:00Z"
+        answer = api.put(GRACE, "snooze", scope=ALL, until=until, event_id="pause")
+        assert answer.status_code == status
+
+
+def test_nobody_can_leave_what_always_passes(api: Api) -> None:
+    refused = api.put(GRACE, "out", scope={"topic": "order-updates"})
+    assert refused.status_code == 422
+    assert list(refused.get_json()["errors"]) == ["scope.topic"]
+
+
+def test_a_consent_that_ran_out_puts_nobody_on_the_suppression_list(api: Api, clock: Clock) -> None:
+    until = written(NOON + HOUR)
+    api.put(GRACE, "in", scope={"topic": "events"}, basis="express", until=until)
+    clock.forward(days=1)
+    assert api.check(GRACE, "events")["reason"] == "consent_expired"
+    rows = api("GET", "/v1/suppressions?channel=email&topic=events").get_json()["suppressions"]
+    assert GRACE not in {row["address"] for row in rows}
+
+
+def test_links_for_ten_thousand_are_minted_in_one_request(api: Api) -> None:
+    items = [
+        {"channel": "email", "address": f"person{number}@example.org", "topic": "product-news"}
+        for number in range(10_000)
+    ]
+    minted = api("POST", "/v1/links", {"items": items}).get_json()["items"]
+    assert [link["address"] for link in minted] == [item["address"] for item in items]
+    assert len({link["unsubscribe"] for link in minted}) == 10_000
+    one_more = {"items": [*items, items[0]]}
+    assert api("POST", "/v1/links", one_more).status_code == 422
+
+
+def test_a_channel_is_taken_from_a_topic_only_when_that_is_said(api: Api) -> None:
+    def changed(channels: dict[str, str]) -> dict[str, str]:
+        answer = api("PATCH", "/v1/topics/events", {"channels": channels})
+        return dict(answer.get_json()["channels"])
+
+    assert changed({"sms": "opt_out"}) == {"email": "opt_in", "sms": "opt_out"}
+    assert changed({"sms": "off"}) == {"email": "opt_in"}

@@ -1,9 +1,15 @@
 """Starting it: a first start makes what it needs, a later one makes nothing in place of a loss."""
 
 import os
+import re
+import shlex
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
@@ -136,3 +142,70 @@ def test_an_audience_is_not_scrubbed_over_itself(
     assert audience.read_text() == "email\nbob@example.org\nzoe@example.org\n"
     assert CliRunner().invoke(main, [*words, "-o", str(other)]).exit_code == 0
     assert other.read_text() == "email\nzoe@example.org\n"
+
+
+class Started:
+    """``prefs serve`` as somebody types it, in a data folder of its own."""
+
+    def __init__(self, data: Path, *words: str) -> None:
+        environ = {name: text for name, text in os.environ.items() if "PREFS_" not in name}
+        command = [sys.executable, "-m", "prefs.cli", "serve", "--port", "0", *words]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environ, "PREFS_DATA": str(data)},
+            cwd=Path(__file__).parent.parent,
+        )
+
+    def read(self, until: str) -> str:
+        assert self.process.stdout
+        said = ""
+        while until not in said:
+            line = self.process.stdout.readline()
+            assert line, said
+            said += line
+        return said
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        _, complaints = self.process.communicate(timeout=20)
+        assert (self.process.returncode, complaints) == (0, "")
+
+
+def test_the_demo_begins_afresh_at_each_start_and_its_lines_and_links_are_true(
+    tmp_path: Path,
+) -> None:
+    keys = set()
+    for _ in range(2):
+        demo = Started(tmp_path / "data", "--demo")
+        said = demo.read("--data-urlencode 'Body=STOP'") + demo.read('"sms"')
+        lines = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+        curls = [line for line in lines if line.startswith("curl ")]
+        answers = [
+            subprocess.run(shlex.split(line), capture_output=True, text=True, check=True).stdout
+            for line in curls
+        ]
+        assert '"allow"' in answers[0]
+        assert '"opted_out"' in answers[1]
+        assert "<Response" in answers[2]
+        assert '"replied_stop"' in answers[3]
+        for url in [line for line in lines if line.startswith("http")]:
+            with urlopen(url, timeout=10) as page:
+                assert "Product news" in page.read().decode()
+        found = re.search(r"API key +(\S+)", said)
+        assert found
+        keys.add(found[1])
+        demo.stop()
+    assert len(keys) == 2
+    assert {entry.name for entry in (tmp_path / "data").iterdir()} == {"demo", "demo.lock"}
+
+
+def test_an_empty_installation_says_how_to_make_a_tenant_a_topic_and_a_key(tmp_path: Path) -> None:
+    empty = Started(tmp_path / "data")
+    said = empty.read("prefs key add")
+    assert re.search(r"prefs serves on http://127\.0\.0\.1:\d+", said)
+    for words in ("tenant add", "brand add", "topic add"):
+        assert f"bin/prefs {words}" in said
+    empty.stop()

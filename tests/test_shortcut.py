@@ -63,9 +63,9 @@ def test_both_doors_answer_every_question_alike(api: Api) -> None:
     for body in bodies():
         text = json.dumps(body)
         answers = [
-            # A charset is enough to be out of the ordinary.
+            # This is JSON too, and out of the ordinary.
             api("POST", "/v1/check", data=text, headers={"Content-Type": kind})
-            for kind in ("application/json", "application/json; charset=utf-8")
+            for kind in ("application/json; charset=utf-8", "application/vnd.prefs+json")
         ]
         first, second = answers
         assert first.status_code == second.status_code, text

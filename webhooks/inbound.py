@@ -7,6 +7,7 @@ again. Never 200 for something that was not kept.
 from flask import Blueprint, Response, request
 
 from prefs import ledger
+from prefs.directory import Directory, Sender, Tenant
 from prefs.web import door
 from prefs.web.door import Problem
 from webhooks import PROVIDERS
@@ -24,18 +25,24 @@ def receive(provider: str, slug: str) -> Response:
     if module is None:
         raise Problem(404, "There is no such provider.")
     opened = door.installation()
-    tenant = opened.directory.find(lambda known: known.tenant(slug))
     # The body first: once the form was read, nothing of it is left.
     request.max_content_length = LONGEST_BODY
     body = request.get_data()
     call = Call(_signed_url(), request.headers, request.form, body)
-    try:
-        if tenant is None:
-            raise Forged
-        sender = module.verify(call, tenant, opened.settings)
-    except Forged:
+
+    def verified(known: Directory) -> tuple[Tenant, Sender] | None:
+        tenant = known.tenant(slug)
+        try:
+            return (tenant, module.verify(call, tenant, opened.settings)) if tenant else None
+        except Forged:
+            return None
+
+    # Looked for in the database too: another worker may have made the sender a moment ago.
+    found = opened.directory.find(verified)
+    if found is None:
         # Nothing is echoed: whoever forges learns nothing from it.
-        raise Problem(403, "The request is not signed by this tenant's provider.") from None
+        raise Problem(403, "The request is not signed by this tenant's provider.")
+    tenant, sender = found
     heard = module.translate(call, tenant, sender, door.now())
     recorded = None
     if heard.said is not None:

@@ -177,7 +177,12 @@ def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sende
         again = recorded.outcome is not Outcome.DUPLICATE and recorded.before.stopped
         if again or not stopped:
             return None
-        return f"{name}: you are unsubscribed and get no more marketing texts. START undoes this."
+        return (
+            f"{name}: you are unsubscribed and get no more marketing texts. START undoes this STOP."
+        )
     if stopped:
         return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."
+    if recorded.standing.outs:
+        # Somebody, in another way, said another no, and START takes back none but a STOP.
+        return f"{name}: your STOP is taken back. What you unsubscribed from elsewhere stays so."
     return f"{name}: you get texts again as before. Reply HELP for help, STOP to unsubscribe."

@@ -100,17 +100,17 @@ def topic() -> None:
     """What messages are about."""
 
 
-MODE = click.Choice([str(mode) for mode in Mode])
+MODE = click.Choice([*(str(mode) for mode in Mode), "off"])
 
 
 def _offered(email: str | None, sms: str | None, push: str | None) -> dict[Channel, Mode]:
     given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
-    return {channel: Mode(mode) for channel, mode in given.items() if mode is not None}
+    return {channel: Mode(mode) for channel, mode in given.items() if mode not in (None, "off")}
 
 
 def on_channels(command: Callable[..., Any]) -> Callable[..., Any]:
     for name in ("push", "sms", "email"):
-        text = f"Offer it on {name}: until someone says no, or after an express yes."
+        text = f"On {name}: until someone says no, after an express yes, or not at all."
         command = click.option(f"--{name}", type=MODE, help=text)(command)
     return command
 
@@ -178,7 +178,9 @@ def change_topic(
     """Change what a topic is called; with a channel, also where it goes out."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
+        given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
         offered = {**found.topic(slug).offered, **_offered(email, sms, push)}
+        offered = {channel: mode for channel, mode in offered.items() if given[channel] != "off"}
         with opened.database.writing() as connection:
             directory.change_topic(
                 connection, found, slug, title=title, description=description, offered=offered

@@ -40,23 +40,29 @@ from prefs.policy import (
 
 
 def standing(connection: Connection, tenant: int, digest: bytes) -> Standing:
-    return standings(connection, tenant, [digest]).get(digest, NOTHING)
+    return known(connection, tenant, digest).standing
 
 
 def standings(
     connection: Connection, tenant: int, digests: Sequence[bytes]
-) -> dict[bytes, Standing]:
-    """The standings of those addresses that have one: one query for up to 10,000."""
+) -> dict[bytes, Standing | None]:
+    """The standings of those addresses that have one: one query for up to 10,000.
+
+    None where one is stored that cannot be read, such as a newer release's: hold.
+    """
     table = tables.address
     found = connection.execute(
         select(table.c.digest, table.c.standing).where(
             table.c.tenant_id == tenant, table.c.digest.in_(digests)
         )
     )
-    return {
-        bytes(digest): standing_of(connection, tenant, bytes(digest), text)
-        for digest, text in found
-    }
+    read: dict[bytes, Standing | None] = {}
+    for digest, text in found:
+        try:
+            read[bytes(digest)] = unpacked(text)
+        except ValueError:
+            read[bytes(digest)] = None
+    return read
 
 
 def standing_of(connection: Connection, tenant: int, digest: bytes, text: str) -> Standing:
@@ -95,7 +101,8 @@ def suppressed(
     decisions = [may_send(Message(topic, channel), standing, now) for topic in offered]
     if any(decision.verdict is not Verdict.DENY for decision in decisions):
         return None
-    return next((decision for decision in decisions if decision.ground), None)
+    said = (d for d in decisions if d.ground and d.ground.what is not Kind.IN)
+    return next(said, None)
 
 
 def _anything(channel: Channel) -> Topic:

@@ -77,7 +77,8 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
 
 
 def _is_no(event: Event) -> bool:
-    return event.kind in (Kind.OUT, Kind.SNOOZE) or event.block in OF_THE_PERSON
+    is_about_them = event.kind is Kind.BLOCK and event.block in OF_THE_PERSON
+    return event.kind in (Kind.OUT, Kind.SNOOZE) or is_about_them
 
 
 def carried(event: Event, old: Subject, seq: int, new: Subject) -> Said:

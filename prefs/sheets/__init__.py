@@ -42,6 +42,7 @@ from prefs.policy import (
     Topic,
     Verdict,
     Voice,
+    hold,
     may_send,
     written,
 )
@@ -323,7 +324,11 @@ def scrub(
                     continue
                 rows += 1
                 message = Message(topic, channel, address)
-                decision = may_send(message, known.get(digest, NOTHING), now)
+                standing = known.get(digest, NOTHING)
+                if standing is None:
+                    decision = hold("state_unknown", now)
+                else:
+                    decision = may_send(message, standing, now)
                 if address is None or decision.reason == "bad_address":
                     unusable += 1
                     notes = ("bad_address", "", "")

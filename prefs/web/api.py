@@ -90,8 +90,9 @@ def _must_be_the_same(connection: Connection, tenant: Tenant, one: Said) -> None
     found = ledger.heard(connection, tenant.id, one.source, one.source_id)
     assert found
     digest, event = found
-    parts = (event.kind, event.scope, event.voice)
-    if (digest, *parts) != (one.subject.digest, one.event.kind, one.event.scope, one.event.voice):
+    new = one.event
+    parts = (event.kind, event.scope, event.voice, event.until)
+    if (digest, *parts) != (one.subject.digest, new.kind, new.scope, new.voice, new.until):
         detail = "This event_id was given to another event; give this one its own."
         raise Problem(409, detail, {"event_id": [detail]})
 
@@ -126,7 +127,7 @@ def _event(tenant: Tenant, said: Mapping[str, Any], now: Millis) -> Event:
     if said.get("until") is not None and said["until"] <= now:
         raise Problem(422, "Correct until.", {"until": ["This is past."]})
     with _inside("scope"):
-        scope = tenant.scope(topic=said["scope"].get("topic"), brand=said["scope"].get("brand"))
+        scope = tenant.leavable(topic=said["scope"].get("topic"), brand=said["scope"].get("brand"))
     return Event(
         kind,
         now,

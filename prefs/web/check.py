@@ -110,7 +110,7 @@ def checks(body: dict[str, Any]) -> Response:
         b"" if isinstance(asked, Held) or asked.address is None else tenant.digest(asked.address)
         for asked in questions
     ]
-    standings: dict[bytes, Standing] = {}
+    standings: dict[bytes, Standing | None] = {}
     cursor = None
     if wanted := [digest for digest in digests if digest]:
         try:
@@ -124,10 +124,13 @@ def checks(body: dict[str, Any]) -> Response:
         try:
             if isinstance(asked, Held):
                 raise asked
-            if known or asked.always_passes:
-                decision = asked.decide(standings.get(digest, NOTHING), now)
-            else:
+            standing = standings.get(digest, NOTHING) if known else None
+            if asked.always_passes:
+                standing = standing or NOTHING
+            if standing is None:
                 decision = hold("state_unknown", now)
+            else:
+                decision = asked.decide(standing, now)
             shown = shown_decision(tenant, decision)
         except Held as held:
             shown = shown_decision(tenant, hold(held.reason, now))

@@ -101,7 +101,13 @@ def change_topic(entry: dict[str, Any], slug: str) -> Response:
     topic = tenant.topics.get(slug)
     if topic is None:
         raise Problem(404, "There is no such topic; GET /v1/topics lists those there are.")
-    offered = _modes(entry["channels"]) if "channels" in entry else topic.offered
+    changes = entry.get("channels", {})
+    gone = {Channel(name) for name, mode in changes.items() if mode == "off"}
+    offered = {
+        **topic.offered,
+        **_modes({name: mode for name, mode in changes.items() if mode != "off"}),
+    }
+    offered = {channel: mode for channel, mode in offered.items() if channel not in gone}
 
     def act(connection: Connection) -> dict[str, Any]:
         directory.change_topic(

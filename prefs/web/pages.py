@@ -151,9 +151,9 @@ def show_leave(token: str) -> str:
             known = ledger.known(connection, visit.tenant.id, visit.claim.digest)
             value, standing = known.value, known.standing
             already = any(out.scope.covers(visit.scope) for out in standing.outs) and not _gets(
-                visit, standing
+                visit, standing, visit.scope
             )
-            if already and _left_all(standing):
+            if already and _left_all(visit, standing):
                 scope = ALL
     except Unavailable:
         # The page shows without the store, so that whoever follows the link has a button.
@@ -161,16 +161,19 @@ def show_leave(token: str) -> str:
     return render_template("leave.html", already=already, **visit.told(value, scope))
 
 
-def _left_all(standing: Standing) -> bool:
-    return any(out.scope == ALL for out in standing.outs)
+def _left_all(visit: Visit, standing: Standing) -> bool:
+    """Whether all marketing was left, and none of it was turned on again since."""
+    left = any(out.scope == ALL for out in standing.outs)
+    return left and not _gets(visit, standing, ALL)
 
 
-def _gets(visit: Visit, standing: Standing) -> bool:
-    """Whether anything the link is about may still be sent."""
-    topics = [t for t in visit.marketing() if visit.scope.covers(t.scope)]
+def _gets(visit: Visit, standing: Standing, scope: Scope) -> bool:
+    """Whether any marketing in ``scope`` may still be sent."""
+    channel = visit.claim.channel
     return any(
-        may_send(Message(topic, visit.claim.channel), standing, door.now()).verdict is Verdict.ALLOW
-        for topic in topics
+        may_send(Message(topic, channel), standing, door.now()).verdict is Verdict.ALLOW
+        for topic in visit.tenant.topics.values()
+        if topic.purpose is TopicPurpose.MARKETING and scope.covers(topic.scope)
     )
 
 
@@ -193,7 +196,7 @@ def leave(token: str) -> str | Response:
         undo = None if by_mailbox else _undo_token(connection, visit, scope, recorded)
     if by_mailbox:
         return Response("Unsubscribed.", content_type="text/plain; charset=utf-8")
-    if _left_all(recorded.standing) and not _gets(visit, recorded.standing):
+    if _left_all(visit, recorded.standing):
         scope = ALL
     return render_template(
         "left.html",
@@ -336,7 +339,8 @@ def _save(connection: Connection, visit: Visit, form: Mapping[str, str]) -> str:
     shown = set(form["shown"].split())
     wanted = set(request.form.getlist("on"))
     saw = _number(form.get("saw", ""))
-    standing = ledger.standing(connection, visit.tenant.id, visit.claim.digest)
+    known = ledger.known(connection, visit.tenant.id, visit.claim.digest)
+    standing = known.standing
     stale = standing.seq > saw
     changes, refused, conflict = [], [], False
     for topic in visit.marketing():
@@ -346,6 +350,9 @@ def _save(connection: Connection, visit: Visit, form: Mapping[str, str]) -> str:
         elif topic.slug in wanted - shown:
             if _is_old(visit.claim):
                 refused.append((topic.title, "this link is too old to turn it on."))
+                continue
+            if not _can_consent(visit, known.value):
+                refused.append((topic.title, "this is not a valid address to send it to."))
                 continue
             event = _yes(topic, saw)
             sentence = "you will get it."
@@ -364,6 +371,11 @@ def _save(connection: Connection, visit: Visit, form: Mapping[str, str]) -> str:
         else:
             refused.append((topic.title, "it cannot be turned on from here."))
     return _preferences(connection, visit, changes=changes, refused=refused, conflict=conflict)
+
+
+def _can_consent(visit: Visit, value: str | None) -> bool:
+    """Where the value is erased, the link has reached whoever it was."""
+    return value is None or Address(visit.claim.channel, value).can_consent
 
 
 def _yes(topic: Topic, saw: int) -> Event:

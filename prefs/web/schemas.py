@@ -126,7 +126,13 @@ class Preference(Addressed):
     word = one_of(WORDS, required=True)
     scope = fields.Nested(ScopeIn, required=True)
     said_by = one_of(SPEAKERS, required=True)
-    door = Text(32, load_default="api", metadata={"examples": ["support call"]})
+    door = fields.String(
+        load_default="api",
+        validate=validate.Regexp(
+            r"^[a-z][a-z -]{0,31}\Z", error="A few lower-case words; who it was is evidence."
+        ),
+        metadata={"examples": ["support call"], "description": "It is kept for ever."},
+    )
     said_at = instant()
     saw = fields.Integer(
         strict=True,
@@ -250,8 +256,9 @@ class TopicChange(Schema):
     description = Text(1000, least=0)
     channels = fields.Dict(
         keys=one_of(Channel),
-        values=one_of(Mode, allow_none=True),
+        values=one_of([*Mode, "off"], allow_none=True),
         validate=validate.Length(min=1),
+        metadata={"description": "Those named are changed; `off` no longer offers it there."},
     )
 
 

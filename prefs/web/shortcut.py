@@ -26,11 +26,11 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 LONGEST_BODY = 16_384
-SEATS = THREADS - 4
-"""How many requests of a worker may be at what can wait for a disk, a lock or a peer.
-
-The threads beyond them are for transactional, which waits for nothing.
+FOR_SENDERS, FOR_PEOPLE = THREADS - 12, 8
+"""How many requests of a worker may be at what can wait for a disk, a lock or a peer: senders'
+asking, and what people say. The threads beyond them are for transactional, which waits for nothing.
 """
+PEOPLES_DOORS = ("/u/", "/p/", "/webhooks/", "/v1/preferences", "/v1/devices")
 PATIENCE = 0.05
 """Seconds that a request waits for a seat: a thousand times what a check takes."""
 
@@ -38,7 +38,7 @@ PATIENCE = 0.05
 def before(flask: Application, opened: Installation) -> Application:
     """``flask``, and before it the shortcut."""
     headers = [("Content-Type", "application/json"), *headers_of_all(opened).items()]
-    seats = BoundedSemaphore(SEATS)
+    for_senders, for_people = BoundedSemaphore(FOR_SENDERS), BoundedSemaphore(FOR_PEOPLE)
 
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -46,8 +46,12 @@ def before(flask: Application, opened: Installation) -> Application:
         if path == "/v1/check" and environ["REQUEST_METHOD"] == "POST":
             plain = _plain(opened, environ)
         at_once = path == "/healthz" or (plain is not None and plain.asked.address is None)
+        seats = for_people if path.startswith(PEOPLES_DOORS) else for_senders
         if not at_once and not seats.acquire(timeout=PATIENCE):
-            return _full(path, start_response)
+            if plain is None or not plain.asked.always_passes:
+                return _full(path, start_response, headers[1:])
+            # Its notes would have to be looked up; it passes without them.
+            plain, at_once = plain.without_notes(), True
         try:
             answered = _answer(opened, plain) if plain is not None else None
             if answered is None:
@@ -68,6 +72,9 @@ class Plain(NamedTuple):
     asked: Question
     now: Millis
 
+    def without_notes(self) -> "Plain":
+        return self._replace(asked=self.asked._replace(address=None))
+
 
 def _plain(opened: Installation, environ: Environ) -> Plain | None:
     directory, now = opened.directory.latest, opened.clock()
@@ -76,7 +83,7 @@ def _plain(opened: Installation, environ: Environ) -> Plain | None:
         return None
     length = environ.get("CONTENT_LENGTH") or ""
     if (
-        environ.get("CONTENT_TYPE") != "application/json"
+        environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json"
         or "HTTP_CONTENT_ENCODING" in environ
         or not length.isdigit()
         or int(length) > LONGEST_BODY
@@ -100,7 +107,7 @@ def _answer(opened: Installation, plain: Plain) -> bytes | None:
     return orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _full(path: str, start_response: Any) -> Iterable[bytes]:
+def _full(path: str, start_response: Any, headers: list[tuple[str, str]]) -> Iterable[bytes]:
     """Nothing was done. Said in as few bytes as a person or a program needs."""
     if path.startswith(("/u/", "/p/")):
         kind, text = "text/html; charset=utf-8", _TRY_AGAIN
@@ -108,7 +115,12 @@ def _full(path: str, start_response: Any) -> Iterable[bytes]:
         kind, text = "application/problem+json", _BUSY
     start_response(
         "503 Service Unavailable",
-        [("Content-Type", kind), ("Content-Length", str(len(text))), ("Retry-After", "1")],
+        [
+            ("Content-Type", kind),
+            *headers,
+            ("Content-Length", str(len(text))),
+            ("Retry-After", "1"),
+        ],
     )
     return [text]
 

@@ -748,7 +748,7 @@ def test_what_we_answer_is_true(
 ) -> None:
     del sender["kind"]
     confirmed = (
-        "Acme Group: you are unsubscribed and get no more marketing texts. START undoes this."
+        "Acme Group: you are unsubscribed and get no more marketing texts. START undoes this STOP."
     )
     stop = message("STOP", **sender)
     assert replies(twilio.send(stop)) == [confirmed]
@@ -763,6 +763,13 @@ def test_what_we_answer_is_true(
         "Acme Group: you get texts again as before. Reply HELP for help, STOP to unsubscribe."
     ]
     assert reason(api) == "consent"
+    twilio.text("STOP", **sender)
+    api.put(FRANK.value, "out", channel="sms", scope={"all": True})
+    clock.forward(minutes=3)
+    assert twilio.text("START", **sender) == [
+        "Acme Group: your STOP is taken back. What you unsubscribed from elsewhere stays so."
+    ]
+    assert reason(api) == "opted_out"
     assert twilio.text("HELP", **sender) == [
         "Acme: for help, help@acme.example. Reply STOP to unsubscribe."
     ]
@@ -837,3 +844,15 @@ def test_nothing_of_a_message_is_written_to_a_log(
     written = caplog.text + "".join(capfd.readouterr())
     for secret in ("CANARY", "5550142", TOKEN, "SM000"):
         assert secret not in written
+
+
+def test_a_stop_to_a_number_that_another_worker_has_just_made_is_heard(
+    twilio: Twilio, api: Api, opened: Installation, cast: Cast
+) -> None:
+    number = "+14155550188"
+    with opened.database.writing() as connection:
+        brand = cast.tenant.brand("acme").id
+        made = (cast.tenant.id, brand, "twilio", ACCOUNT, number, "long_code", 0)
+        directory.add_sender(connection, *made)
+    twilio.text("STOP", To=number)
+    assert reason(api) == "replied_stop"
