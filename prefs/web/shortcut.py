@@ -7,8 +7,10 @@ two alike.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from io import BytesIO
-from threading import BoundedSemaphore
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,13 +34,43 @@ asking, and what people say. The threads beyond them are for transactional, whic
 """
 PEOPLES_DOORS = ("/u/", "/p/", "/webhooks/", "/v1/preferences", "/v1/devices")
 PATIENCE = 0.05
-"""Seconds that a request waits for a seat: a thousand times what a check takes."""
+"""Seconds without anybody getting up after which nobody waits for a seat any longer."""
+
+
+class Seats:
+    """So many at a time. Others wait while those go on, and not when all are stuck."""
+
+    def __init__(self, number: int) -> None:
+        # A queue of C, where a semaphore of the standard library is one of Python.
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+        self._left_at = 0.0
+
+    def take(self) -> bool:
+        try:
+            self._free.get_nowait()
+        except Empty:
+            return self._wait()
+        return True
+
+    def _wait(self) -> bool:
+        while True:
+            with suppress(Empty):
+                self._free.get(timeout=PATIENCE)
+                return True
+            if monotonic() - self._left_at > PATIENCE:
+                return False
+
+    def leave(self) -> None:
+        self._left_at = monotonic()
+        self._free.put(None)
 
 
 def before(flask: Application, opened: Installation) -> Application:
     """``flask``, and before it the shortcut."""
     headers = [("Content-Type", "application/json"), *headers_of_all(opened).items()]
-    for_senders, for_people = BoundedSemaphore(FOR_SENDERS), BoundedSemaphore(FOR_PEOPLE)
+    for_senders, for_people = Seats(FOR_SENDERS), Seats(FOR_PEOPLE)
 
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -47,7 +79,7 @@ def before(flask: Application, opened: Installation) -> Application:
             plain = _plain(opened, environ)
         at_once = path == "/healthz" or (plain is not None and plain.asked.address is None)
         seats = for_people if path.startswith(PEOPLES_DOORS) else for_senders
-        if not at_once and not seats.acquire(timeout=PATIENCE):
+        if not at_once and not seats.take():
             if plain is None or not plain.asked.always_passes:
                 return _full(path, start_response, headers[1:])
             # Its notes would have to be looked up; it passes without them.
@@ -60,7 +92,7 @@ def before(flask: Application, opened: Installation) -> Application:
             return [answered]
         finally:
             if not at_once:
-                seats.release()
+                seats.leave()
 
     return application
 
