@@ -409,6 +409,22 @@ def add_brand(
     return _add(connection, tables.brand, "slug", tenant_id=tenant_id, **values)
 
 
+def change_brand(
+    connection: Connection,
+    tenant: Tenant,
+    slug: str,
+    *,
+    name: str | None = None,
+    contact: str | None = None,
+) -> None:
+    """Changes what people see of a brand. Raises ``Unknown``."""
+    table, given = tables.brand, _given(name=name, contact=contact)
+    mine = (table.c.tenant_id == tenant.id) & (table.c.id == tenant.brand(slug).id)
+    if given:
+        connection.execute(update(table).where(mine).values(given))
+    _changed(connection)
+
+
 def add_topic(
     connection: Connection,
     tenant_id: int,

@@ -148,3 +148,18 @@ def test_links_are_minted_for_one_address_or_for_many(prefs: Command, cast: Cast
     assert len({row.split(",")[1] for row in rows}) == 2500
     assert "line 2502: an email address has an @" in many
     assert "always passes" in prefs("link", "z@example.org", "--topic", "order-updates", code=1)
+
+
+def test_what_a_tenant_owns_is_changed_and_listed(prefs: Command, cast: Cast) -> None:
+    prefs("brand", "change", "acme", "--name", "Acme Ltd", "--contact", "help@acme.test")
+    assert "acme\tAcme Ltd\thelp@acme.test" in prefs("brand", "list")
+    prefs("topic", "change", "events", "--title", "Meetings", "--sms", "off")
+    assert "events\tmarketing\temail opt_in\tMeetings" in prefs("topic", "list")
+    prefs("tenant", "change", "acme", "--name", "Acme of Acmes", "--confirming-ends-complaint")
+    assert "acme\tAcme of Acmes" in prefs("tenant", "list")
+    made = ("sender", "add", "77001", "--brand", "acme", "--account", "AC1", "--kind", "short_code")
+    prefs(*made)
+    number = re.search(r"^(\d+)\t77001\t", prefs("sender", "list"), re.MULTILINE)
+    assert number
+    prefs("sender", "remove", number[1])
+    assert "77001" not in prefs("sender", "list")

@@ -35,6 +35,7 @@ OPENED_BY: dict[str, str] = {
     "GET /v1/tenant": "",
     "POST /v1/topics": "admin",
     "PATCH /v1/topics/x": "admin",
+    "PATCH /v1/brands/x": "admin",
     "POST /v1/brands": "admin",
     "GET /v1/senders": "admin",
     "POST /v1/senders": "admin",
@@ -293,6 +294,10 @@ def test_topics_brands_and_senders_are_made_changed_and_taken_away(api: Api) -> 
     }
     assert api("POST", "/v1/brands", brand).status_code == 201
     assert api("POST", "/v1/brands", brand).status_code == 409
+    path = f"/v1/brands/{brand['slug']}"
+    brand["name"] = "Renamed"
+    assert api("PATCH", path, {"name": "Renamed"}).get_json() == brand
+    assert api("PATCH", "/v1/brands/none", {"name": "X"}).status_code == 404
     assert brand in api("GET", "/v1/brands").get_json()["brands"]
     made = api("POST", "/v1/topics", topic)
     assert made.get_json()["channels"] == {"email": "opt_out", "sms": "opt_in"}

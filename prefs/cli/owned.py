@@ -85,6 +85,21 @@ def add_brand(slug: str, name: str, contact: str, tenant: str | None) -> None:
     click.echo(f"Made the brand {slug}.")
 
 
+@brand.command("change")
+@click.argument("slug")
+@click.option("--name")
+@click.option("--contact", help="What a HELP by text is answered with.")
+@of_tenant
+@told
+def change_brand(slug: str, name: str | None, contact: str | None, tenant: str | None) -> None:
+    """Change what people see of a brand."""
+    with opened_installation() as opened:
+        found = tenant_named(opened, tenant)
+        with opened.database.writing() as connection:
+            directory.change_brand(connection, found, slug, name=name, contact=contact)
+    click.echo(f"Changed the brand {slug}.")
+
+
 @brand.command("list")
 @of_tenant
 @told

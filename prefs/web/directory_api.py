@@ -156,6 +156,26 @@ def add_brand(entry: dict[str, Any]) -> Response:
     return response
 
 
+@directory_api.route("/brands/<slug>", methods=["PATCH"])
+@guarded("admin")
+@directory_api.arguments(schemas.BrandChange)
+@directory_api.response(200, schemas.BrandOut)
+def change_brand(entry: dict[str, Any], slug: str) -> Response:
+    """Change what people see of a brand"""
+    tenant = _fresh()
+    brand = tenant.brands.get(slug)
+    if brand is None:
+        raise Problem(404, "There is no such brand; GET /v1/brands lists those there are.")
+
+    def act(connection: Connection) -> dict[str, Any]:
+        directory.change_brand(connection, tenant, slug, **entry)
+        return {"slug": brand.slug, "name": brand.name, "contact": brand.contact, **entry}
+
+    response = door.written(act)
+    _fresh()
+    return response
+
+
 @directory_api.route("/senders", methods=["GET"])
 @guarded("admin")
 @directory_api.response(200, schemas.SendersOut)

@@ -270,6 +270,11 @@ class BrandIn(Schema):
     )
 
 
+class BrandChange(Schema):
+    name = Text(120)
+    contact = Text(200)
+
+
 class SenderIn(Schema):
     brand = slugged(required=True)
     provider = one_of(PROVIDERS, required=True)
