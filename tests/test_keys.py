@@ -337,3 +337,11 @@ def test_a_change_made_on_another_worker_is_not_undone_by_the_next(
         "name": "Here",
         "confirming_ends_complaint": True,
     }
+
+
+def test_a_sender_is_taken_away_once_with_one_idempotency_key(api: Api) -> None:
+    entry = {"brand": "acme", "provider": "twilio", "account": "AC1", "identity": "77001"}
+    made = api("POST", "/v1/senders", {**entry, "kind": "short_code"}).get_json()["id"]
+    for key, status in (("once", 204), ("once", 204), ("twice", 404)):
+        answer = api("DELETE", f"/v1/senders/{made}", headers={"Idempotency-Key": key})
+        assert answer.status_code == status

@@ -235,12 +235,16 @@ def add_sender(entry: dict[str, Any]) -> Response:
 def remove_sender(sender_id: int) -> Response:
     """Take a sender away: what people answer it is refused from then on"""
     tenant = _fresh()
-    if not any(sender.id == sender_id for sender in tenant.senders):
-        raise Problem(404, "There is no such sender; GET /v1/senders lists those there are.")
-    with door.writing() as connection:
+
+    def act(connection: Connection) -> dict[str, Any]:
+        if not any(sender.id == sender_id for sender in tenant.senders):
+            raise Problem(404, "There is no such sender; GET /v1/senders lists those there are.")
         directory.remove_sender(connection, tenant, sender_id)
+        return {}
+
+    response = door.written(act, 204)
     _fresh()
-    return Response(status=204)
+    return response
 
 
 def _key(key: Key) -> dict[str, Any]:
@@ -315,10 +319,14 @@ def rotate_key(asked: dict[str, Any], key_id: str) -> Response:
 def revoke_key(key_id: str) -> Response:
     """Revoke a key, on every worker within ten seconds"""
     key = _own_key(key_id)
-    with door.writing() as connection:
+
+    def act(connection: Connection) -> dict[str, Any]:
         directory.end_key(connection, key, door.now())
+        return {}
+
+    response = door.written(act, 204)
     _fresh()
-    return Response(status=204)
+    return response
 
 
 @directory_api.route("/tenant", methods=["GET"])

@@ -268,6 +268,8 @@ def _request_digest() -> bytes:
 def answer(
     body: Mapping[str, Any], status: int = 200, content_type: str = "application/json"
 ) -> Response:
+    if status == 204:
+        return Response(status=204)
     try:
         text = orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
