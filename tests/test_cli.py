@@ -1,8 +1,11 @@
 """The command: what it prints can be used, what it refuses it explains, in one line."""
 
 import os
+import pty
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,8 @@ from prefs.database import Database
 from prefs.demo import Cast
 from prefs.installation import Installation
 from prefs.settings import Settings
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -163,3 +168,22 @@ def test_what_a_tenant_owns_is_changed_and_listed(prefs: Command, cast: Cast) ->
     assert number
     prefs("sender", "remove", number[1])
     assert "77001" not in prefs("sender", "list")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_on_a_terminal_the_rows_are_counted_and_in_a_pipe_not(
+    settings: Settings, cast: Cast, tmp_path: Path
+) -> None:
+    audience = tmp_path / "audience.csv"
+    audience.write_text("email\nzoe@example.org\n")
+    environ = {name: text for name, text in os.environ.items() if "PREFS_" not in name}
+    environ |= {"PREFS_DATA": str(settings.data), "PREFS_DATABASE_URL": settings.database_url}
+    words = ["scrub", str(audience), "--topic", "product-news", "-o", str(tmp_path / "out.csv")]
+    command = [sys.executable, "-m", "prefs.cli", *words]
+    ours, theirs = pty.openpty()
+    subprocess.run(command, stderr=theirs, env=environ, cwd=ROOT, check=True)
+    assert b"scrub: 1 rows" in os.read(ours, 10_000)
+    for end in (ours, theirs):
+        os.close(end)
+    piped = subprocess.run(command, capture_output=True, env=environ, cwd=ROOT, check=True)
+    assert b"scrub:" not in piped.stderr
