@@ -1,8 +1,8 @@
 """Push tokens: of one device after another, and of one person's several devices."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from prefs import ledger, tables
+from prefs import ledger
 from prefs.address import Channel
 from prefs.ledger import Recorded, Said, Subject
 from prefs.policy import OF_THE_PERSON, Block, Event, Kind, Millis, Out, Outcome, Standing
@@ -23,7 +23,10 @@ def register(
     A token that replaces another is the same device: it takes over the whole history. Another
     device of the same person is a new place: it takes over the noes, and no consent.
     """
-    others = _other_devices(connection, tenant, new, person) if person is not None else []
+    others = []
+    if person is not None:
+        mine = ledger.of_person(connection, tenant, person, Channel.PUSH)
+        others = [device for device in mine if device.digest != new.digest]
     # A no that arrives at the old token in this moment waits, and then goes on to the new one.
     rows = ledger.lock(connection, tenant, [new, *others, *([old] if old else [])])
     said: list[Said] = []
@@ -84,20 +87,10 @@ def _noes(new: Subject, old: Subject, there: Standing, now: Millis) -> list[Said
         for b in there.blocks
         if b.block in OF_THE_PERSON
     ]
-    return [*outs, *snoozes, *blocks]
-
-
-def _other_devices(connection: Connection, tenant: int, new: Subject, person: str) -> list[Subject]:
-    table = tables.address
-    found = connection.execute(
-        select(table.c.digest, table.c.value)
-        .where(
-            table.c.tenant_id == tenant,
-            table.c.person == person,
-            table.c.channel == Channel.PUSH,
-            table.c.shared.is_(False),
-            table.c.digest != new.digest,
+    limits = [
+        ledger.carried(
+            Event(Kind.LIMIT, now, m.scope, per_week=m.per_week, door=m.door), old, m.seq, new
         )
-        .order_by(table.c.digest)
-    )
-    return [Subject(Channel.PUSH, bytes(digest), value) for digest, value in found]
+        for m in there.limits
+    ]
+    return [*outs, *snoozes, *blocks, *limits]

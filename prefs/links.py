@@ -29,6 +29,9 @@ from prefs.policy import Millis, Scope
 MAY_TURN_ON_FOR: Millis = 60 * 24 * 3600 * 1000
 """How long a preference link may turn things on. For leaving it never expires."""
 
+CONFIRM_FOR: Millis = 7 * 24 * 3600 * 1000
+"""How long a question whether somebody wants a topic may be answered."""
+
 UNDO_FOR: Millis = 3600 * 1000
 """How long what was done on a page can be undone from that page."""
 
@@ -41,9 +44,11 @@ class Action(Enum):
     UNSUBSCRIBE = 1
     PREFERENCES = 2
     UNDO = 3
+    CONFIRM = 4
+    DEVICE = 5
 
 
-_TIMED = frozenset({Action.PREFERENCES, Action.UNDO})
+_TIMED = frozenset({Action.PREFERENCES, Action.UNDO, Action.CONFIRM, Action.DEVICE})
 _CHANNELS = {Channel.EMAIL: 1, Channel.SMS: 2, Channel.PUSH: 3}
 _CHANNEL_OF = {number: channel for channel, number in _CHANNELS.items()}
 _VERSION = 1
@@ -58,7 +63,8 @@ _GLUED = "".join((" \t\r\n>.,)]\"'", "\u00a0\u200b"))
 class Claim:
     """What a link says. ``minted`` is 0 on links that do not tell their age.
 
-    In an undo, ``campaign`` holds the ``seq`` that the page had written.
+    In a confirmation, ``campaign`` holds the ``seq`` of the event that asks, which is what its
+    reader has seen. In an undo, it holds those that the page had written, as ``7-9``.
     """
 
     action: Action

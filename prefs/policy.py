@@ -9,9 +9,10 @@ All times are whole milliseconds since the epoch, UTC.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -67,7 +68,9 @@ class Kind(StrEnum):
     BLOCK = "block"
     UNBLOCK = "unblock"
     REGISTERED = "registered"
+    LIMIT = "limit"
     PENDING = "pending"
+    REASON = "reason"
     RETRACT = "retract"
 
 
@@ -129,7 +132,8 @@ class Scope(NamedTuple):
 
     def covers(self, other: "Scope") -> bool:
         if self.topic is not None:
-            return self == other
+            # A link to a topic that is gone knows no brand, and its no still counts.
+            return self.topic == other.topic
         return self.brand is None or self.brand == other.brand
 
 
@@ -164,8 +168,9 @@ class Event:
     ``heard_at`` is our clock when it reached us; ``said_at`` is when it was said
     as far as its author knows, on the provider's clock named by ``clock`` if there
     is one. ``saw`` is the address's ``seq`` that the author had in front of them.
-    ``until`` ends a consent or a snooze. Raises ``BadEvent`` where the parts
-    contradict each other.
+    ``until`` ends a consent or a snooze. ``per_week`` is how many messages a week a
+    limit leaves; 0 takes the limit away. Raises ``BadEvent`` where the parts contradict
+    each other.
     """
 
     kind: Kind
@@ -179,6 +184,7 @@ class Event:
     until: Millis | None = None
     basis: str = ""
     block: Block | None = None
+    per_week: int | None = None
     door: str = ""
     retracts: tuple[int, ...] = ()
 
@@ -195,6 +201,8 @@ class Event:
                 raise BadEvent("an in is about one topic, never a brand or all")
             if self.authority in (Authority.START, Authority.RIGHTS):
                 raise BadEvent(f"{self.authority} consents to nothing")
+        elif self.kind is Kind.LIMIT and (self.scope.topic is None or self.per_week is None):
+            raise BadEvent("a limit is about one topic, and says how many a week")
         elif self.kind is Kind.SNOOZE and self.until is None:
             raise BadEvent("a snooze needs the date it ends")
         elif self.kind in (Kind.BLOCK, Kind.UNBLOCK) and self.block is None:
@@ -245,6 +253,16 @@ class Snooze(NamedTuple):
     door: str
 
 
+class Limit(NamedTuple):
+    """At most ``per_week`` messages about a topic. The sender counts; we tell."""
+
+    scope: Scope
+    seq: int
+    per_week: int
+    heard_at: Millis
+    door: str
+
+
 class Blocked(NamedTuple):
     block: Block
     seq: int
@@ -270,6 +288,7 @@ class Standing:
     snoozes: tuple[Snooze, ...] = ()
     blocks: tuple[Blocked, ...] = ()
     starts: tuple[Start, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     @property
     def stopped(self) -> bool:
@@ -282,18 +301,24 @@ class Standing:
             _in_force(self.outs, scope, self, now) or _in_force(self.snoozes, scope, self, now)
         )
 
+    def limit(self, scope: Scope) -> Limit | None:
+        """How many messages a week the person wants of a topic, where they said so."""
+        return next((limit for limit in self.limits if limit.scope == scope), None)
+
     def pack(self) -> str:
         """The standing as one line of JSON, the form in which it is stored."""
-        form = (1, self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts)
+        form = (self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts)
+        # Only who has a limit is stored in the second form: the release before reads the rest.
+        versioned = (2, *form, self.limits) if self.limits else (1, *form)
         # orjson refuses a NamedTuple unless told that it is a tuple.
-        return orjson.dumps(form, default=tuple).decode()
+        return orjson.dumps(versioned, default=tuple).decode()
 
     @classmethod
     def unpack(cls, text: str | bytes) -> "Standing":
         """The reader of every form ever stored. Raises ValueError on any other."""
         try:
-            version, seq, outs, consents, snoozes, blocks, starts = orjson.loads(text)
-            if version != 1:
+            version, seq, outs, consents, snoozes, blocks, starts, *more = orjson.loads(text)
+            if (version, len(more)) not in ((1, 0), (2, 1)):
                 raise ValueError("a standing of a version this release cannot read")
             return cls(
                 seq,
@@ -302,6 +327,7 @@ class Standing:
                 tuple([Snooze(Scope(*s[0]), *s[1:]) for s in snoozes]),
                 tuple([Blocked(Block(b[0]), *b[1:]) for b in blocks]),
                 tuple([Start(Scope(*s[0]), *s[1:]) for s in starts]),
+                tuple([Limit(Scope(*m[0]), *m[1:]) for m in more[0]]) if more else (),
             )
         except (TypeError, LookupError):
             raise ValueError("this is not a stored standing") from None
@@ -313,7 +339,11 @@ NOTHING = Standing()
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a message is about. ``offered`` gives the consent model per channel it goes out on."""
+    """What a message is about.
+
+    ``offered`` gives the consent model per channel it goes out on; ``at_most`` how many a week
+    people may choose, if they may; ``texts`` its title and description in other languages.
+    """
 
     scope: Scope
     slug: str
@@ -321,6 +351,8 @@ class Topic:
     description: str
     purpose: Purpose
     offered: Mapping[Channel, Mode]
+    at_most: tuple[int, ...] = ()
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class Message(NamedTuple):
@@ -395,35 +427,36 @@ REASONS: Mapping[str, str] = {
 def may_send(message: Message, standing: Standing, now: Millis) -> Decision:
     """Whether ``message`` may be sent to the address with this ``standing`` at ``now``."""
     topic = message.topic
+    decide = partial(_decide, standing, now, topic)
     if topic is not None and topic.purpose is Purpose.TRANSACTIONAL:
-        return _decide(Verdict.ALLOW, "transactional", standing, now)
+        return decide(Verdict.ALLOW, "transactional")
     if topic is None:
-        return _decide(Verdict.HOLD, "unknown_topic", standing, now)
+        return decide(Verdict.HOLD, "unknown_topic")
     mode = topic.offered.get(message.channel)
     if mode is None:
-        return _decide(Verdict.HOLD, "not_offered", standing, now)
+        return decide(Verdict.HOLD, "not_offered")
     if standing.blocks:
         block = max(standing.blocks, key=lambda b: (_GRAVITY[b.block], b.seq))
-        return _decide(Verdict.DENY, block.block, standing, now, block)
+        return decide(Verdict.DENY, block.block, block)
     if outs := _in_force(standing.outs, topic.scope, standing, now):
         out = max(outs, key=lambda o: (_STRENGTH[o.voice], o.seq))
-        return _decide(Verdict.DENY, OUT_REASONS[out.voice], standing, now, out)
+        return decide(Verdict.DENY, OUT_REASONS[out.voice], out)
     consents = [c for c in standing.consents if c.scope == topic.scope]
     lasting = [c for c in consents if c.lasts(now)]
     if mode is Mode.OPT_IN and not lasting:
         if not consents:
-            return _decide(Verdict.DENY, "no_consent", standing, now)
+            return decide(Verdict.DENY, "no_consent")
         last = max(consents, key=lambda c: (c.until or 0, c.seq))
-        return _decide(Verdict.DENY, "consent_expired", standing, now, last)
+        return decide(Verdict.DENY, "consent_expired", last)
     if snoozes := _in_force(standing.snoozes, topic.scope, standing, now):
         snooze = max(snoozes, key=lambda s: s.until)
-        return _decide(Verdict.DENY, "snoozed", standing, now, snooze)
+        return decide(Verdict.DENY, "snoozed", snooze)
     if lasting:
         consent = max(lasting, key=lambda c: (c.until is None, c.until or 0, c.seq))
-        return _decide(Verdict.ALLOW, "consent", standing, now, consent)
+        return decide(Verdict.ALLOW, "consent", consent)
     if message.address is not None and not message.address.can_consent:
-        return _decide(Verdict.HOLD, "bad_address", standing, now)
-    return _decide(Verdict.ALLOW, "no_objection", standing, now)
+        return decide(Verdict.HOLD, "bad_address")
+    return decide(Verdict.ALLOW, "no_objection")
 
 
 def hold(reason: str, now: Millis) -> Decision:
@@ -432,7 +465,12 @@ def hold(reason: str, now: Millis) -> Decision:
 
 
 def _decide(
-    verdict: Verdict, reason: str, standing: Standing, now: Millis, word: "Word | None" = None
+    standing: Standing,
+    now: Millis,
+    topic: Topic | None,
+    verdict: Verdict,
+    reason: str,
+    word: "Word | None" = None,
 ) -> Decision:
     ground = _ground(word) if word is not None else None
     if standing is NOTHING:
@@ -442,6 +480,8 @@ def _decide(
         # The carrier or Twilio refuses the message (21610) until the person sends
         # START, whatever they switched on elsewhere.
         notes += ["replied_stop", "carrier_will_block"]
+    if topic is not None and (limit := standing.limit(topic.scope)):
+        notes.append(f"at_most_{limit.per_week}_a_week")
     turns = [c.until for c in standing.consents if c.until is not None]
     turns += [s.until for s in standing.snoozes]
     until = min([t for t in turns if t > now], default=now + RELY_FOR)
@@ -482,6 +522,8 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
             return _lift(now, event)
         case Kind.SNOOZE:
             return _snooze(now, event)
+        case Kind.LIMIT:
+            return _limit(now, event)
         case Kind.BLOCK:
             return _block(now, event)
         case Kind.UNBLOCK:
@@ -491,7 +533,8 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
         case Kind.REGISTERED:
             return _without_blocks(now, _ENDED_BY_REGISTERING), Outcome.APPLIED
         case _:
-            # Pending: asking is not an answer. Retract: it speaks through `fold`.
+            # Pending: asking is not an answer. Reason: why, and not what. Retract: it speaks
+            # through `fold`.
             return now, Outcome.APPLIED
 
 
@@ -607,7 +650,7 @@ def _started(now: Standing, event: Event) -> Standing:
     return replace(now, starts=(*(s for s in now.starts if s not in same), start))
 
 
-def _lifts(event: Event, word: Out | Snooze) -> bool:
+def _lifts(event: Event, word: Out | Snooze | Limit) -> bool:
     """Whether the author of ``event`` may take ``word`` back and spoke later than it."""
     voice = word.voice if isinstance(word, Out) else Voice.PERSON
     if voice not in MAY_LIFT[event.authority]:
@@ -632,6 +675,19 @@ def _snooze(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     kept = [s for s in now.snoozes if s.scope != event.scope]
     snooze = Snooze(event.scope, now.seq, until, event.heard_at, event.door)
     return replace(now, snoozes=(*kept, snooze)), Outcome.APPLIED
+
+
+def _limit(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    """Fewer holds at once; more again takes whoever may take the person's word back."""
+    assert event.per_week is not None
+    old = now.limit(event.scope)
+    looser = old is not None and not 0 < event.per_week <= old.per_week
+    if old is not None and looser and not _lifts(event, old):
+        return now, Outcome.REFUSED
+    kept = tuple([limit for limit in now.limits if limit.scope != event.scope])
+    if event.per_week > 0:
+        kept += (Limit(event.scope, now.seq, event.per_week, event.heard_at, event.door),)
+    return replace(now, limits=kept), Outcome.APPLIED
 
 
 def _block(now: Standing, event: Event) -> tuple[Standing, Outcome]:

@@ -40,6 +40,8 @@ tenant = Table(
     Column("name", Text, nullable=False),
     # Whether a confirmed double opt-in may end the person's own spam complaint.
     Column("confirming_ends_complaint", Boolean, nullable=False, server_default=false()),
+    # Of its pages, for whoever has shown no other.
+    Column("language", String(16), nullable=False, server_default="en"),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -56,6 +58,13 @@ brand = Table(
     Column("slug", String(64), nullable=False),
     Column("name", Text, nullable=False),
     Column("contact", Text, nullable=False),
+    Column("postal_address", Text, nullable=False, server_default=""),
+    # The From of the confirmations that we send for it.
+    Column("mail_from", Text, nullable=False, server_default=""),
+    # {"accent": "#1d3f8f", "paper": "#f3f2ee", "logo": "data:image/png;base64,…"}
+    Column("look", Text, nullable=False, server_default="{}"),
+    # {"de": {"name": "…", "about": "…"}}: what it says of itself, by language.
+    Column("texts", Text, nullable=False, server_default="{}"),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "slug"),
     # What a topic and a sender refer to: a brand of their own tenant, the database sees to it.
@@ -79,6 +88,10 @@ topic = Table(
     Column("purpose", String(16), nullable=False),
     # {"email": "opt_out", "sms": "opt_in"}: the consent model per channel it goes out on.
     Column("offered", Text, nullable=False),
+    # [1, 2]: how many a week people may choose.
+    Column("at_most", Text, nullable=False, server_default="[]"),
+    # {"de": {"title": "…", "description": "…"}}
+    Column("texts", Text, nullable=False, server_default="{}"),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_id", "slug"),
     _own_brand(),
@@ -122,6 +135,8 @@ address = Table(
     Column("person", Text),
     # Two persons claimed it: it shows neither the other's addresses.
     Column("shared", Boolean, nullable=False, server_default=false()),
+    # The language that the person chose, or that the sender knows.
+    Column("language", String(16)),
     Column("erased_at", BigInteger),
     # Of a push token: the one that took its place, and hears what is said to it.
     Column("replaced_by", LargeBinary(16)),
@@ -157,6 +172,7 @@ event = Table(
     Column("until", BigInteger),
     Column("basis", String(32), nullable=False),
     Column("block", String(32)),
+    Column("per_week", Integer),
     Column("door", String(32), nullable=False),
     Column("retracts", Text, nullable=False),
     Column("outcome", String(16), nullable=False),
@@ -179,6 +195,59 @@ evidence = Table(
     Column("salt", LargeBinary(16), nullable=False),
     Column("body", Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+short_link = Table(
+    "short_link",
+    metadata,
+    Column("code", String(16), primary_key=True),
+    _tenant(),
+    Column("channel", String(16), nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    Column("brand_id", BigInteger),
+    Column("topic_id", BigInteger),
+    Column("campaign", String(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+one_time_code = Table(
+    "one_time_code",
+    metadata,
+    Column("hash", LargeBinary(16), primary_key=True),
+    _tenant(),
+    Column("channel", String(16), nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+letter = Table(
+    "letter",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("channel", String(16), nullable=False),
+    Column("digest", LargeBinary(16), nullable=False),
+    # Where it goes. Kept for nothing else: gone once it was answered, or can be no longer.
+    Column("value", Text),
+    Column("kind", String(16), nullable=False),
+    Column("brand_id", BigInteger, nullable=False),
+    Column("topic_id", BigInteger),
+    Column("language", String(16), nullable=False),
+    # The seq of the event that asks.
+    Column("saw", BigInteger, nullable=False),
+    # Whose network asked, as a keyed digest: so many an hour, whoever they ask for.
+    Column("network", LargeBinary(16)),
+    Column("asked_at", BigInteger, nullable=False),
+    # When to try next; null once there is nothing more to try.
+    Column("due_at", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("sent_at", BigInteger),
+    Column("answered_at", BigInteger),
+    Index("letter_due", "due_at"),
+    Index("letter_address", "tenant_id", "digest", "asked_at"),
+    Index("letter_network", "tenant_id", "network", "asked_at"),
 )
 
 batch = Table(

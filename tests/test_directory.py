@@ -110,7 +110,7 @@ VERBS: list[Callable[..., Any]] = [
     *(ledger.record, ledger.record_many, ledger.lock, ledger.remember, ledger.standing),
     *(ledger.standings, ledger.known, ledger.roll, ledger.history, ledger.here, ledger.changes),
     *(ledger.replay, ledger.heard, ledger.replace_token, reading.standing_of),
-    *(rights.erase, devices.register),
+    *(ledger.of_person, ledger.family, rights.erase, devices.register),
 ]
 
 
@@ -152,6 +152,7 @@ def test_every_statement_of_the_ledger_names_the_tenant(opened: Installation, ac
     with opened.database.reading() as connection:
         ledger.standing(connection, acme.id, alice.digest)
         ledger.known(connection, acme.id, alice.digest)
+        ledger.family(connection, acme.id, token.digest)
         ledger.roll(connection, acme.id, Channel.EMAIL)
         ledger.history(connection, acme.id, alice.digest)
         ledger.changes(connection, acme.id, ledger.here(connection, acme.id))

@@ -850,7 +850,8 @@ def test_the_form_in_which_a_standing_is_stored_never_changes_silently() -> None
 @pytest.mark.parametrize(
     "text",
     [
-        *["", "x", "5", "null", "[]", "{}", "[2,0,[],[],[],[],[]]", "[1,0,null,[],[],[],[]]"],
+        *["", "x", "5", "null", "[]", "{}", "[2,0,[],[],[],[],[]]", "[1,0,[],[],[],[],[],[]]"],
+        *["[3,0,[],[],[],[],[],[]]", "[1,0,null,[],[],[],[]]"],
         *["[1,0,[[1]],[],[],[],[]]", "[1,0,[[[],1]],[],[],[],[]]", "[1,0,[],[],[],[[]],[]]"],
     ],
 )
@@ -897,6 +898,69 @@ def test_a_moment_is_written_in_utc_to_the_millisecond() -> None:
 def test_who_objects_to_a_scope(history: list[Event], objects: bool) -> None:
     standing, _ = fold(history)
     assert standing.objects(NEWS, START_OF_TIME + DAY) is objects
+
+
+def limit(per_week: int, at: Millis = 0, **parts: Any) -> Event:
+    parts = {"scope": NEWS, "authority": Authority.PERSON, **parts}
+    return said(Kind.LIMIT, at, per_week=per_week, **parts)
+
+
+@pytest.mark.parametrize(
+    ("history", "notes", "outcome"),
+    [
+        pytest.param([limit(2)], ("at_most_2_a_week",), "applied", id="a limit is a note"),
+        pytest.param([limit(2), limit(1)], ("at_most_1_a_week",), "applied", id="fewer holds"),
+        pytest.param([limit(1), limit(2)], ("at_most_1_a_week",), "refused", id="more does not"),
+        pytest.param(
+            [limit(1), limit(2, saw=1)], ("at_most_2_a_week",), "applied", id="… unless it was seen"
+        ),
+        pytest.param(
+            [limit(1), limit(0)], ("at_most_1_a_week",), "refused", id="nor does no limit"
+        ),
+        pytest.param([limit(1), limit(0, saw=1)], (), "applied", id="… unless it was seen "),
+        pytest.param(
+            [limit(1), limit(3, saw=1, authority=API)],
+            ("at_most_1_a_week",),
+            "refused",
+            id="a sender gives itself no more",
+        ),
+        pytest.param(
+            [limit(3), limit(1, authority=IMPORT)],
+            ("at_most_1_a_week",),
+            "applied",
+            id="… and may give itself less",
+        ),
+        pytest.param([limit(1, scope=EVENTS)], (), "applied", id="another topic's is no note here"),
+    ],
+)
+def test_a_limit_is_kept_and_told(
+    history: list[Event], notes: tuple[str, ...], outcome: str
+) -> None:
+    standing, outcomes = fold(history)
+    decision = decide(history, NEWS)
+    assert (decision.notes, outcomes[-1]) == (notes, outcome)
+    assert decision.reason == "no_objection"
+    assert Standing.unpack(standing.pack()) == standing
+
+
+def test_only_who_has_a_limit_is_stored_in_the_newer_form() -> None:
+    assert fold([limit(1), limit(0, saw=1)])[0].pack().startswith("[1,2,")
+    assert fold([limit(1)])[0].pack().startswith("[2,1,")
+
+
+def test_a_limit_is_about_one_topic_and_says_how_many() -> None:
+    for parts in ({"scope": ALL}, {"scope": ACME}, {"per_week": None}):
+        with pytest.raises(BadEvent):
+            said(Kind.LIMIT, 0, **{"scope": NEWS, "per_week": 1, **parts})
+
+
+def test_a_no_to_a_topic_whose_brand_is_not_known_counts() -> None:
+    assert decide([out(Scope(0, 10))], NEWS).reason == "opted_out"
+    assert decide([out(Scope(0, 10))], EVENTS).reason == "no_objection"
+
+
+def test_why_somebody_left_is_no_word() -> None:
+    assert decide([said(Kind.REASON, 0, scope=NEWS)], NEWS).reason == "no_objection"
 
 
 def test_nobody_was_shown_what_has_not_happened() -> None:

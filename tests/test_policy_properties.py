@@ -79,7 +79,7 @@ def an_event(
         voice = draw(st.sampled_from([Voice.PERSON, Voice.STOP, *Voice]))
         if voice in (Voice.COMPLAINT, Voice.ERASURE):
             scope = ALL
-    if kind is Kind.IN:
+    if kind in (Kind.IN, Kind.LIMIT):
         scope = draw(st.sampled_from([s for s in scopes if s.topic is not None]))
         if authority in (Authority.START, Authority.RIGHTS):
             authority = Authority.PERSON
@@ -99,11 +99,12 @@ def an_event(
         saw=draw(st.sampled_from([None, heard_before, heard_before, max(0, heard_before - 1), 0])),
         until=None if until is None else heard_at + until,
         block=draw(st.sampled_from(Block)) if kind in (Kind.BLOCK, Kind.UNBLOCK) else None,
+        per_week=draw(st.integers(0, 3)) if kind is Kind.LIMIT else None,
         retracts=(draw(st.integers(1, heard_before + 2)),) if kind is Kind.RETRACT else (),
     )
 
 
-SPOKEN = [Kind.OUT, Kind.OUT, Kind.IN, Kind.IN, Kind.LIFT, Kind.SNOOZE, Kind.PENDING]
+SPOKEN = [Kind.OUT, Kind.OUT, Kind.IN, Kind.IN, Kind.LIFT, Kind.SNOOZE, Kind.LIMIT, Kind.PENDING]
 BLOCKS = [Kind.BLOCK, Kind.UNBLOCK, Kind.REGISTERED]
 STEPS = st.sampled_from([0, 1, SECOND, MINUTE, 3 * MINUTE, DAY])
 
@@ -446,7 +447,7 @@ def sayings_of_allow() -> Iterator[str]:
 
 def test_only_may_send_can_say_allow() -> None:
     assert set(sayings_of_allow()) == {
-        "prefs/policy.py: may_send calls _decide",
+        "prefs/policy.py: may_send calls decide",
         "prefs/policy.py: hold calls Decision",
         "prefs/policy.py: _decide calls Decision",
     }

@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from prefs import database, tables
 from prefs.address import Channel
-from prefs.ledger.words import Change, Cursor, Difference, Entry, Known, unpacked
+from prefs.ledger.words import Change, Cursor, Difference, Entry, Known, Subject, unpacked
 from prefs.policy import (
     NOTHING,
     Authority,
@@ -77,13 +77,48 @@ def known(connection: Connection, tenant: int, digest: bytes) -> Known:
     """An address and its standing. Its value is None if it is erased or never was known."""
     table = tables.address
     row = connection.execute(
-        select(table.c.value, table.c.standing).where(
+        select(table.c.value, table.c.standing, table.c.language).where(
             table.c.tenant_id == tenant, table.c.digest == digest
         )
     ).first()
     if row is None:
         return Known(digest, None, NOTHING)
-    return Known(digest, row.value, standing_of(connection, tenant, digest, row.standing))
+    standing = standing_of(connection, tenant, digest, row.standing)
+    return Known(digest, row.value, standing, row.language)
+
+
+def of_person(
+    connection: Connection, tenant: int, person: str, channel: Channel | None = None
+) -> list[Subject]:
+    """The addresses that the sender says are one person's, in the order of their digests.
+
+    Not those that two persons claimed: they show neither the other's.
+    """
+    table = tables.address
+    found = connection.execute(
+        select(table.c.channel, table.c.digest, table.c.value)
+        .where(
+            table.c.tenant_id == tenant,
+            table.c.person == person,
+            table.c.shared.is_(False),
+            *([] if channel is None else [table.c.channel == channel]),
+        )
+        .order_by(table.c.digest)
+    )
+    return [Subject(Channel(row.channel), bytes(row.digest), row.value) for row in found]
+
+
+def family(connection: Connection, tenant: int, digest: bytes) -> list[Subject]:
+    """The other addresses of the person whose address this is."""
+    table = tables.address
+    person = connection.scalar(
+        select(table.c.person).where(
+            table.c.tenant_id == tenant, table.c.digest == digest, table.c.shared.is_(False)
+        )
+    )
+    if person is None:
+        return []
+    return [s for s in of_person(connection, tenant, person) if s.digest != digest]
 
 
 def suppressed(
@@ -174,6 +209,7 @@ def _event(row: Row[Any]) -> Event:
         until=row.until,
         basis=row.basis,
         block=Block(row.block) if row.block else None,
+        per_week=row.per_week,
         door=row.door,
         retracts=tuple(map(int, row.retracts.split())),
     )

@@ -25,8 +25,10 @@ SENTENCES: Mapping[Kind, str] = {
     Kind.BLOCK: "A fact about the address stops marketing to it.",
     Kind.UNBLOCK: "That fact no longer holds.",
     Kind.REGISTERED: "An app told us of this push token.",
+    Kind.LIMIT: "Somebody said how many messages a week they want about one topic.",
     Kind.PENDING: "A consent was asked for and is not confirmed yet.",
-    Kind.RETRACT: "Events that were a mistake of a machine or a file were taken back.",
+    Kind.REASON: "Somebody said why they had left.",
+    Kind.RETRACT: "Events were taken back: a mistake of a machine or a file, or undone at once.",
 }
 """Every kind of event in one sentence."""
 
@@ -34,6 +36,7 @@ ASKED: Mapping[Kind, str] = {
     Kind.IN: "Somebody would have consented to one topic.",
     Kind.LIFT: "Somebody asked that outs be taken back.",
     Kind.OUT: "A STOP came late: something later was heard before it.",
+    Kind.LIMIT: "Somebody would have had more messages a week about one topic.",
     Kind.UNBLOCK: "Somebody asked that a block be ended.",
 }
 
@@ -54,11 +57,15 @@ OUTCOMES: Mapping[Outcome, str] = {
 
 
 class Subject(NamedTuple):
-    """Whom an event is about: an address as the tenant knows it. Its value may be unknown."""
+    """Whom an event is about: an address as the tenant knows it. Its value may be unknown.
+
+    ``language`` is given where its author knows which one the person reads.
+    """
 
     channel: Channel
     digest: bytes
     value: str | None = None
+    language: str | None = None
 
     @classmethod
     def of(cls, tenant: Tenant, address: Address) -> "Subject":
@@ -112,6 +119,7 @@ class Known(NamedTuple):
     digest: bytes
     value: str | None
     standing: Standing
+    language: str | None = None
 
 
 class Cursor(NamedTuple):

@@ -9,8 +9,10 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
+    Table,
     bindparam,
     exc,
     func,
@@ -78,7 +80,8 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
 
 def _is_no(event: Event) -> bool:
     is_about_them = event.kind is Kind.BLOCK and event.block in OF_THE_PERSON
-    return event.kind in (Kind.OUT, Kind.SNOOZE) or is_about_them
+    is_a_limit = event.kind is Kind.LIMIT and bool(event.per_week)
+    return event.kind in (Kind.OUT, Kind.SNOOZE) or is_a_limit or is_about_them
 
 
 def carried(event: Event, old: Subject, seq: int, new: Subject) -> Said:
@@ -128,6 +131,7 @@ def _blank(tenant: int, subject: Subject) -> dict[str, Any]:
         "tenant_id": tenant,
         "channel": subject.channel,
         "value": subject.value,
+        "language": subject.language,
         "seq": 0,
         "standing": EMPTY,
     }
@@ -247,6 +251,7 @@ def _event_row(tenant: int, one: Said, recorded: Recorded) -> dict[str, Any]:
         "until": event.until,
         "basis": event.basis,
         "block": event.block,
+        "per_week": event.per_week,
         "door": event.door,
         "retracts": " ".join(map(str, event.retracts)),
         "outcome": recorded.outcome,
@@ -293,6 +298,7 @@ def _keep(
                 "value": row.value,
                 "person": row.person,
                 "shared": row.shared,
+                "language": row.language,
                 "erased_at": row.erased_at,
             },
         )
@@ -301,6 +307,7 @@ def _keep(
             values["erased_at"] = None
         if values["erased_at"] is None:
             values["value"] = values["value"] or one.subject.value
+            values["language"] = one.subject.language or values["language"]
             if one.person is not None:
                 values["shared"] |= values["person"] not in (None, one.person)
                 values["person"] = values["person"] or one.person
@@ -311,18 +318,19 @@ def _keep(
         connection.execute(
             update(table)
             .where(table.c.tenant_id == tenant, table.c.digest == bindparam("at"))
-            .values(
-                {
-                    name: bindparam(name)
-                    for name in ("value", "person", "shared", "erased_at", "seq", "standing")
-                }
-            ),
+            .values({name: bindparam(name) for name in (*_KEPT, "seq", "standing")}),
             list(changed.values()),
         )
 
 
+_KEPT = ("value", "person", "shared", "language", "erased_at")
+
+
 def remember(connection: Connection, tenant: int, subjects: Iterable[Subject]) -> None:
-    """Keeps the values of addresses that a link was minted for, except those erased."""
+    """Keeps the values and languages of addresses that a link was minted for, not of erased ones.
+
+    A language that the person has chosen stays.
+    """
     table = tables.address
     rows = {subject.digest: _blank(tenant, subject) for subject in subjects}
     if not rows:
@@ -331,8 +339,20 @@ def remember(connection: Connection, tenant: int, subjects: Iterable[Subject]) -
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.digest],
-            set_={"value": statement.excluded.value},
-            where=table.c.value.is_(None) & table.c.erased_at.is_(None),
+            set_={
+                "value": func.coalesce(table.c.value, statement.excluded.value),
+                "language": func.coalesce(table.c.language, statement.excluded.language),
+            },
+            where=table.c.erased_at.is_(None) & _is_news(table, statement.excluded),
         ),
         [rows[digest] for digest in sorted(rows)],
     )
+
+
+def _is_news(table: Table, new: Any) -> ColumnElement[bool]:
+    """Minting for somebody known, again and again, writes no row."""
+    is_new_value = table.c.value.is_(None) & new.value.is_not(None)
+    news: ColumnElement[bool] = is_new_value | (
+        table.c.language.is_(None) & new.language.is_not(None)
+    )
+    return news

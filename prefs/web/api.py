@@ -91,8 +91,9 @@ def _must_be_the_same(connection: Connection, tenant: Tenant, one: Said) -> None
     assert found
     digest, event = found
     new = one.event
-    parts = (event.kind, event.scope, event.voice, event.until)
-    if (digest, *parts) != (one.subject.digest, new.kind, new.scope, new.voice, new.until):
+    parts = (event.kind, event.scope, event.voice, event.until, event.per_week)
+    mine = (new.kind, new.scope, new.voice, new.until, new.per_week)
+    if (digest, *parts) != (one.subject.digest, *mine):
         detail = "This event_id was given to another event; give this one its own."
         raise Problem(409, detail, {"event_id": [detail]})
 
@@ -138,6 +139,7 @@ def _event(tenant: Tenant, said: Mapping[str, Any], now: Millis) -> Event:
         saw=said.get("saw") if "saw" in said or kind is Kind.OUT else _if_match(),
         until=said.get("until"),
         basis=said.get("basis", ""),
+        per_week=said.get("per_week"),
         door=said["door"],
     )
 
@@ -238,6 +240,7 @@ def _standing(tenant: Tenant, standing: Standing) -> dict[str, Any]:
         "consents": [word(consent) for consent in standing.consents],
         "snoozes": [word(snooze) for snooze in standing.snoozes],
         "blocks": [word(block) for block in standing.blocks],
+        "limits": [word(limit) for limit in standing.limits],
     }
 
 
@@ -283,6 +286,7 @@ def _told(tenant: Tenant, seq: int, event: Event, outcome: Outcome) -> dict[str,
         "saw": event.saw,
         "basis": event.basis,
         "block": event.block,
+        "per_week": event.per_week,
         "door": event.door,
     }
 

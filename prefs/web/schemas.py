@@ -11,7 +11,7 @@ from prefs.directory import KINDS, PROVIDERS, SCOPES
 from prefs.policy import REASONS, Block, Kind, Mode, Outcome, Purpose, Verdict, Voice
 
 MOST_ITEMS = 10_000
-WORDS = ("out", "in", "lift", "snooze")
+WORDS = ("out", "in", "lift", "snooze", "limit")
 SPEAKERS = ("person", "sender", "complaint")
 BASES = ("express", "soft_opt_in", "implied_purchase", "implied_inquiry", "legitimate_interest")
 
@@ -140,6 +140,11 @@ class Preference(Addressed):
         metadata={"description": "The seq that the author was shown; If-Match does the same."},
     )
     until = instant()
+    per_week = fields.Integer(
+        strict=True,
+        validate=validate.Range(0, 50),
+        metadata={"description": "Of a limit: at most so many messages a week; 0 ends it."},
+    )
     basis = one_of(BASES)
     wording = fields.Dict(
         keys=Text(40),
@@ -170,6 +175,13 @@ class Preference(Addressed):
                 needs["basis"] = ["Say on which lawful basis the consent rests."]
         if word == "snooze" and "until" not in data:
             needs["until"] = ["Say when the snooze ends."]
+        if word == "limit":
+            if "topic" not in data.get("scope", {}):
+                needs["scope"] = ["A limit is of one topic."]
+            if "per_week" not in data:
+                needs["per_week"] = ["Say how many messages a week."]
+        elif "per_week" in data:
+            needs["per_week"] = ["This belongs to the word limit alone; leave it out."]
         if data.get("said_by") == "complaint" and (
             word != "out" or not data.get("scope", {}).get("all")
         ):
@@ -360,6 +372,7 @@ class WordOut(Out):
     until = instant(allow_none=True)
     basis = fields.String()
     block = one_of(Block)
+    per_week = fields.Integer()
     door = fields.String()
 
 
@@ -369,6 +382,7 @@ class StandingOut(Out):
     consents = fields.List(fields.Nested(WordOut), required=True)
     snoozes = fields.List(fields.Nested(WordOut), required=True)
     blocks = fields.List(fields.Nested(WordOut), required=True)
+    limits = fields.List(fields.Nested(WordOut), required=True)
 
 
 class StandingAnswer(StandingOut):
@@ -395,6 +409,7 @@ class EventOut(Out):
     saw = fields.Integer(allow_none=True)
     basis = fields.String()
     block = fields.String(allow_none=True)
+    per_week = fields.Integer(allow_none=True)
     door = fields.String()
     source = fields.String(allow_none=True)
     source_id = fields.String(allow_none=True)
