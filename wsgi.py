@@ -8,9 +8,13 @@ from prefs.installation import Installation
 from prefs.settings import Settings
 from prefs.web import door, openapi, pages, shortcut
 from prefs.web.api import api
+from prefs.web.bursts_api import bursts_api
 from prefs.web.check import checking
+from prefs.web.device import device
 from prefs.web.directory_api import directory_api
 from prefs.web.health import health
+from prefs.web.preview import preview
+from webhooks import letters
 from webhooks.inbound import inbound
 
 
@@ -19,11 +23,15 @@ def create_app(opened: Installation | None = None) -> Flask:
     if opened is None:
         opened = Installation.open(Settings.load(os.environ))
         opened.directory.watch()
+        letters.watch(opened)
     app = Flask("prefs.web")
     door.install(app, opened)
     app.register_blueprint(health)
     pages.install(app)
-    openapi.install(app, checking, api, directory_api)
+    app.register_blueprint(device)
+    if opened.settings.preview:
+        app.register_blueprint(preview)
+    openapi.install(app, checking, api, directory_api, bursts_api)
     app.register_blueprint(openapi.openapi)
     app.register_blueprint(inbound)
     app.wsgi_app = shortcut.before(app.wsgi_app, opened)  # type: ignore[method-assign,assignment]

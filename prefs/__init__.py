@@ -19,5 +19,5 @@ Imports go one way. From the ground up: ``address`` (a spelling becomes an addre
 (the two pure functions), ``settings``, ``links``, ``tables``, ``database`` and ``serve`` (the
 supervisor), ``directory`` (tenants and what they own), ``installation`` (all of it, opened),
 ``ledger`` (the only reader and writer of consent), ``check`` (asking), ``rights``, ``devices``,
-``sheets`` and ``demo``, and then the doors: ``web`` and ``cli``.
+``letters`` (double opt-in), ``sheets`` and ``demo``, and then the doors: ``web`` and ``cli``.
 """

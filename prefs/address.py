@@ -84,6 +84,20 @@ class Address:
             return f"{self.value[:2]}•••••••{self.value[-2:]}"
         return f"{self.value.partition(':')[0]}:•••"
 
+    @property
+    def mailbox(self) -> Self:
+        """Where it most likely arrives: many providers ignore what follows a ``+``, and Gmail dots.
+
+        For counting what is sent to somebody, and never a key: others keep those apart.
+        """
+        if self.channel is not Channel.EMAIL:
+            return self
+        local, _, domain = self.value.rpartition("@")
+        local = local[:1] + local[1:].partition("+")[0]
+        if domain in ("gmail.com", "googlemail.com"):
+            local, domain = local.replace(".", ""), "gmail.com"
+        return type(self)(self.channel, f"{local}@{domain}")
+
     def __repr__(self) -> str:
         return f"Address({self.channel}, {self.masked})"
 

@@ -321,6 +321,8 @@ def migrate(url: str) -> None:
                         f"the database's encoding is {encoding}: make one with "
                         "createdb -E UTF8 -T template0"
                     )
+                # A large table takes longer to change than any request may.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7261011)")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -16,6 +16,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from email.header import Header
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from itsdangerous import BadSignature, Signer
 from itsdangerous.signer import SigningAlgorithm
 
 from prefs.address import Channel
-from prefs.policy import Millis, Scope
+from prefs.policy import ALL, Millis, Scope
 
 MAY_TURN_ON_FOR: Millis = 60 * 24 * 3600 * 1000
 """How long a preference link may turn things on. For leaving it never expires."""
@@ -56,7 +57,7 @@ _HEAD = struct.Struct(">BBIB16sI")
 _MINTED = struct.Struct(">I")
 _CAMPAIGN = re.compile(r"[A-Za-z0-9._-]{0,32}")
 # What mail programs, chats and people glue to the end of a link.
-_GLUED = "".join((" \t\r\n>.,)]\"'", "\u00a0\u200b"))
+_GLUED = "".join((" \t\r\n>.,)]\"'", "\u00a0\u200b\u200c\u200d\u2060\ufeff", "\u2019\u201d\u00bb"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Claim:
     """What a link says. ``minted`` is 0 on links that do not tell their age.
 
     In a confirmation, ``campaign`` holds the ``seq`` of the event that asks, which is what its
-    reader has seen. In an undo, it holds those that the page had written, as ``7-9``.
+    reader has seen. In an undo, it holds those that the page had written, as ``7-9``, and which
+    link's page it was, where that is another address's.
     """
 
     action: Action
@@ -77,23 +79,61 @@ class Claim:
 
 
 class Minted(NamedTuple):
-    """The links for one message to one address."""
+    """The links for one message to one address.
+
+    ``mailbox`` is the address that a mail may unsubscribe by, ``device`` the link by which an app
+    switches topics of the push token that it has.
+    """
 
     unsubscribe: str
     preferences: str
+    short: str | None = None
+    device: str | None = None
+    mailbox: str | None = None
+    list_id: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        """The two header fields of RFC 8058. Sign both with DKIM, after they are final."""
-        return {
-            "List-Unsubscribe": f"<{self.unsubscribe}>",
+        """The header fields of RFC 8058 and RFC 2919. Sign them with DKIM, after they are final.
+
+        RFC 8058 section 3.1: exactly one https URI, and a mailto may stand beside it. The
+        leftmost is preferred (RFC 2369). Apple Mail sends its own subject or none, so the
+        address alone says who leaves what.
+        """
+        mail = f", <mailto:{self.mailbox}?subject=unsubscribe>" if self.mailbox else ""
+        fields = {
+            "List-Unsubscribe": f"<{self.unsubscribe}>{mail}",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         }
+        return fields | ({"List-Id": self.list_id} if self.list_id else {})
 
 
 class _Blake2b(SigningAlgorithm):
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return hashlib.blake2b(value, digest_size=16, key=key).digest()
+
+
+_ATOMS = re.compile(r"[A-Za-z0-9 !#$%&'*+/^_`{|}~-]+")
+_LONGEST_LIST_ID = 255
+
+
+def list_id(name: str, labels: Iterable[str], domain: str) -> str | None:
+    """The List-Id field of a list called ``name`` (RFC 2919); None for one too long to have one.
+
+    It is the same for every language and recipient: mail programs file messages by it.
+    """
+    identity = ".".join((*labels, domain))
+    if len(identity) > _LONGEST_LIST_ID:
+        return None
+    plain = "".join(sign if sign.isprintable() else " " for sign in name)
+    phrase = " ".join(plain.split())
+    if not phrase.isascii():
+        # RFC 2047, on one line: whoever writes the message folds it.
+        phrase = " ".join(Header(phrase, "utf-8", maxlinelen=75).encode().split())
+    elif phrase and not _ATOMS.fullmatch(phrase):
+        quoted = phrase.replace("\\", "\\\\").replace('"', '\\"')
+        phrase = f'"{quoted}"'
+    return f"{phrase} <{identity}>".strip()
 
 
 def is_campaign(text: str) -> bool:
@@ -129,12 +169,20 @@ class Links:
         value = base64.urlsafe_b64encode(body + claim.campaign.encode()).rstrip(b"=")
         return _signer(self._keys[self._newest], claim.action).sign(value).decode()
 
-    def mint(self, base: str, claim: Claim, now: Millis) -> Minted:
-        """Returns the unsubscribe link of ``claim`` and a preference link for its brand."""
+    def mint(self, base: str, claim: Claim, now: Millis, list_id: str | None = None) -> Minted:
+        """Returns the unsubscribe link of ``claim`` and a preference link for its brand.
+
+        For a push token, also the link of its switches, which are those of all brands.
+        """
         wider = replace(
             claim, action=Action.PREFERENCES, scope=Scope(claim.scope.brand), minted=now
         )
-        return Minted(f"{base}/u/{self.sign(claim)}", f"{base}/p/{self.sign(wider)}")
+        device = None
+        if claim.channel is Channel.PUSH:
+            switches = replace(wider, action=Action.DEVICE, scope=ALL, campaign="")
+            device = f"{base}/d/{self.sign(switches)}"
+        unsubscribe, preferences = f"{base}/u/{self.sign(claim)}", f"{base}/p/{self.sign(wider)}"
+        return Minted(unsubscribe, preferences, device=device, list_id=list_id)
 
     def open(self, token: str, action: Action) -> Claim:
         """Returns what the token says if it was signed for this action. Raises ``BadLink``.
@@ -164,6 +212,14 @@ class Links:
         scope = (Scope(), Scope(number), Scope(None, number))[width]
         return Claim(action, tenant, channel, digest, scope, minted * 1000, rest.decode())
 
+    def says_tenant(self, token: str) -> int | None:
+        """The tenant that a token says it is of, though it may be forged or cut short."""
+        try:
+            body = token.strip(_GLUED).partition(".")[0][:8].encode("ascii")
+            return int.from_bytes(base64.b64decode(body, b"-_", validate=True)[2:6])
+        except ValueError:
+            return None
+
 
 def _is_canonical(part: bytes) -> bool:
     whole = part + b"=" * (-len(part) % 4)
@@ -181,6 +237,14 @@ def _signer(keys: tuple[bytes, ...], action: Action) -> Signer:
     return Signer(derived, key_derivation="none", algorithm=_Blake2b())
 
 
-def undo_of(claim: Claim, scope: Scope, seq: int, now: Millis) -> Claim:
-    """The claim by which a page can take back what it has just recorded as number ``seq``."""
-    return replace(claim, action=Action.UNDO, scope=scope, minted=now, campaign=str(seq))
+def undo_of(claim: Claim, first: int, last: int, now: Millis, by: bytes) -> Claim:
+    """The claim by which the page of ``by``'s link, and no other, can take back what it has just
+    recorded about an address, ``first`` to ``last``."""
+    campaign = f"{first}-{last}" if by == claim.digest else f"{first}-{last}.{by.hex()[:8]}"
+    return replace(claim, action=Action.UNDO, minted=now, campaign=campaign)
+
+
+def is_undo_by(undo: Claim, digest: bytes) -> bool:
+    """Whether it was the page of this address's link that offered it."""
+    _, _, by = undo.campaign.partition(".")
+    return digest.hex()[:8] == by if by else digest == undo.digest

@@ -301,6 +301,11 @@ class Standing:
             _in_force(self.outs, scope, self, now) or _in_force(self.snoozes, scope, self, now)
         )
 
+    def has_left(self, scope: Scope, now: Millis) -> bool:
+        """Whether the person's own no to ``scope`` is in force."""
+        outs = _in_force(self.outs, scope, self, now)
+        return any(out.voice is Voice.PERSON for out in outs)
+
     def limit(self, scope: Scope) -> Limit | None:
         """How many messages a week the person wants of a topic, where they said so."""
         return next((limit for limit in self.limits if limit.scope == scope), None)
@@ -538,15 +543,21 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
             return now, Outcome.APPLIED
 
 
-def fold(events: Iterable[Event]) -> tuple[Standing, list[Outcome]]:
-    """The standing that a whole history amounts to, without what was retracted."""
-    history = list(events)
+def taken_back(retracts: Mapping[int, Iterable[int]]) -> set[int]:
+    """Which events were retracted, by what each event, under its number, takes back."""
     gone: set[int] = set()
-    for seq in range(len(history), 0, -1):
+    for seq in sorted(retracts, reverse=True):
         # It reaches back only, or it would silence a no yet to come. One that was itself
         # taken back takes nothing back.
         if seq not in gone:
-            gone.update(s for s in history[seq - 1].retracts if s < seq)
+            gone.update(s for s in retracts[seq] if s < seq)
+    return gone
+
+
+def fold(events: Iterable[Event]) -> tuple[Standing, list[Outcome]]:
+    """The standing that a whole history amounts to, without what was retracted."""
+    history = list(events)
+    gone = taken_back({seq: event.retracts for seq, event in enumerate(history, start=1)})
     standing, outcomes = NOTHING, []
     for seq, event in enumerate(history, start=1):
         if seq in gone:

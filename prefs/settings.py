@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,6 +15,25 @@ MEGABYTE = 1_000_000
 
 class BadSetting(ValueError):
     """A setting that is unclear, weak or missing. The message names it and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """The mail server that takes our letters. ``tls`` from the first byte, or else by STARTTLS."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine's, to which nobody listens on the way."""
+        return self.host in _HERE
+
+
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +47,13 @@ class Settings:
     data: Path
     database_url: str
     public_url: str
+    mail_domain: str
     body_limit: int
     proxies: int
     worker_header: bool
+    preview: bool
+    smtp: Smtp | None
+    twilio_api: str
     digest_master: bytes = field(repr=False)
     signing_keys: tuple[bytes, ...] = field(repr=False)
 
@@ -38,6 +61,12 @@ class Settings:
     def snapshot(self) -> Path:
         """Where workers keep the last directory they read, for a start without a database."""
         return self.data / "directory.json"
+
+    @property
+    def list_domain(self) -> str:
+        """What a List-Id ends with: the public host, or RFC 2919's name for having none."""
+        host = urlsplit(self.public_url).hostname or ""
+        return host if _DOMAIN.fullmatch(host) else "localhost"
 
     def provider_tokens(self, provider: str, account: str) -> tuple[str, ...]:
         """The tokens with which a provider's account signs, two of them during a rotation.
@@ -57,9 +86,13 @@ class Settings:
             data=data,
             database_url=database_url(environ),
             public_url=_public_url(environ),
+            mail_domain=_mail_domain(environ),
             body_limit=_number(environ, "PREFS_BODY_LIMIT", 10 * MEGABYTE, low=1_000),
             proxies=_number(environ, "PREFS_PROXIES", 0, low=0),
             worker_header=_switch(environ, "PREFS_WORKER_HEADER"),
+            preview=_switch(environ, "PREFS_PREVIEW"),
+            smtp=_smtp(environ),
+            twilio_api=_twilio_api(environ),
             digest_master=_digest_master(environ, data),
             signing_keys=_signing_keys(environ, data),
         )
@@ -219,12 +252,65 @@ def _public_url(environ: Mapping[str, str]) -> str:
         parts = urlsplit(url)
     except ValueError as error:
         raise BadSetting("PREFS_PUBLIC_URL is not an address") from error
-    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    local = parts.hostname in _HERE
     # RFC 8058 section 3.1: the URI of a one-click link is https.
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise BadSetting("PREFS_PUBLIC_URL is an https:// address (http:// for this machine alone)")
     if not parts.hostname or parts.query or parts.fragment or parts.username:
         raise BadSetting("PREFS_PUBLIC_URL is scheme, host and perhaps a path, nothing more")
+    return url
+
+
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+
+
+def _mail_domain(environ: Mapping[str, str]) -> str:
+    domain = _text(environ, "PREFS_MAIL_DOMAIN").lower()
+    # RFC 5321 section 4.5.3.1.3 leaves an address 254 octets.
+    if domain and (not _DOMAIN.fullmatch(domain) or len(domain) > 200):
+        raise BadSetting(
+            "PREFS_MAIL_DOMAIN is a domain such as leave.example.com (xn--… for one that is not "
+            "ASCII), or left out"
+        )
+    return domain
+
+
+def _smtp(environ: Mapping[str, str]) -> Smtp | None:
+    url = _text(environ, "PREFS_SMTP_URL")
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BadSetting("PREFS_SMTP_URL is not an address") from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise BadSetting("PREFS_SMTP_URL is smtp://user:password@host:587, or smtps://…")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise BadSetting(
+            "PREFS_SMTP_URL is scheme, user, password, host and port, nothing more; write / ? # "
+            "and @ in a password as %2F %3F %23 and %40"
+        )
+    tls = parts.scheme == "smtps"
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if bool(user) != bool(password):
+        raise BadSetting("PREFS_SMTP_URL names a user and a password, or neither")
+    return Smtp(parts.hostname, port or (465 if tls else 587), tls, user, password)
+
+
+def _twilio_api(environ: Mapping[str, str]) -> str:
+    url = _text(environ, "PREFS_TWILIO_API").rstrip("/")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BadSetting("PREFS_TWILIO_API is not an address") from None
+    here = parts.scheme == "http" and parts.hostname in _HERE
+    if not parts.hostname or (parts.scheme != "https" and not here):
+        raise BadSetting("PREFS_TWILIO_API is an https:// address (http:// for this machine alone)")
+    if parts.username or parts.query or parts.fragment:
+        raise BadSetting("PREFS_TWILIO_API is scheme and host, nothing more")
     return url
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 metadata = MetaData()
@@ -149,6 +150,8 @@ address = Table(
     sqlite_with_rowid=False,
 )
 
+THROUGH_LINKS = "kind = 'out' AND door IN ('one-click', 'unsubscribe link', 'preference page')"
+
 event = Table(
     "event",
     metadata,
@@ -183,6 +186,15 @@ event = Table(
     UniqueConstraint("tenant_id", "digest", "seq", name="event_seq"),
     UniqueConstraint("tenant_id", "source", "source_id", name="event_source"),
     Index("event_changes", "tenant_id", "xact", "position"),
+    # What `bursts` reads, and what its DOORS must be the same as.
+    Index(
+        "event_links",
+        "tenant_id",
+        "heard_at",
+        "position",
+        sqlite_where=text(THROUGH_LINKS),
+        postgresql_where=text(THROUGH_LINKS),
+    ),
     sqlite_autoincrement=True,
 )
 

@@ -19,11 +19,28 @@ from prefs.demo import Cast
 from prefs.installation import Installation
 from prefs.policy import Millis
 from prefs.settings import Settings, create_secrets
+from tests.browser import browser, shoot
 from tests.postgres import Server
 from wsgi import create_app
 
 NOON: Millis = 1_793_620_800_000
 """2 November 2026, 12:00 UTC: the tests' clock starts here and moves when it is told to."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--screenshots",
+        metavar="WHERE",
+        help="run the tests that take pictures: `docs` keeps the few that docs/pages.md shows, "
+        "and a folder all of them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--screenshots"):
+        others = [item for item in items if "shoot" not in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
 
 
 class Clock:
@@ -113,12 +130,13 @@ def client(opened: Installation, cast: Cast) -> FlaskClient:
 class Served:
     """A real server of two workers over an installation, started as an operator starts it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **more: str) -> None:
         environ = {name: text for name, text in os.environ.items() if "PREFS_" not in name}
         environ |= {
             "PREFS_DATA": str(settings.data),
             "PREFS_DATABASE_URL": settings.database_url,
             "PREFS_WORKER_HEADER": "1",
+            **more,
         }
         self.log = settings.data / "server.log"
         with self.log.open("w") as log:
@@ -174,4 +192,4 @@ def api(client: FlaskClient, cast: Cast) -> Api:
     return Api(client, cast.key)
 
 
-__all__ = ["Api", "Clock", "Served"]
+__all__ = ["Api", "Clock", "Served", "browser", "shoot"]

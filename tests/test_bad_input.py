@@ -23,6 +23,20 @@ from tests.test_serve import Running
 CANARY = "canary.4711@example.org"
 JSON = {"Content-Type": "application/json"}
 
+OFTEN_AND_ELSEWHERE = {
+    "at_most": [1, 2],
+    "texts": {"de": {"title": "Angebote", "description": "Ab und zu."}},
+}
+SEEN = {
+    "postal_address": "1 Anvil Street",
+    "mail_from": "Acme <news@acme.example>",
+    "look": {
+        "accent": "#1d3f8f",
+        "paper": "#f3f2ee",
+        "logo": "data:image/png;base64,iVBORw0KGgo=",
+    },
+    "texts": {"de": {"name": "Ambossfabrik", "about": "Werkzeug."}},
+}
 TOPIC = {
     "slug": "offers",
     "brand": "acme",
@@ -30,6 +44,7 @@ TOPIC = {
     "description": "Now and then.",
     "purpose": "marketing",
     "channels": {"email": "opt_out"},
+    **OFTEN_AND_ELSEWHERE,
 }
 SENDER = {
     "brand": "acme",
@@ -57,26 +72,47 @@ PREFERENCE = {
     "event_id": "e1",
 }
 ADDRESSED = {"channel": "sms", "address": "(415) 555-0123", "region": "US"}
-LINK = {**ADDRESSED, "topic": "product-news", "brand": "acme", "campaign": "spring"}
+LINK = {
+    **ADDRESSED,
+    "topic": "product-news",
+    "brand": "acme",
+    "campaign": "spring",
+    "language": "pt-BR",
+}
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/check"): {**ADDRESSED, "topic": "product-news", "explain": True},
     ("PUT", "/v1/preferences"): PREFERENCE,
     ("PUT", "/v1/devices"): {"address": "fcm:new", "replaces": "fcm:old", "person": "crm:1"},
+    ("POST", "/v1/confirmations"): {
+        **ADDRESSED,
+        "topic": "product-news",
+        "language": "en",
+        "deliver": "sender",
+        "door": "form",
+        "evidence": {"ip": "192.0.2.1"},
+        "person": "crm:1",
+    },
     ("POST", "/v1/standing"): ADDRESSED,
     ("POST", "/v1/history"): {**ADDRESSED, "beyond": 0, "limit": 5},
-    ("POST", "/v1/links"): {"items": [LINK], "remember": True},
+    ("POST", "/v1/links"): {"items": [LINK], "remember": True, "short": True},
+    ("POST", "/v1/codes"): ADDRESSED,
     ("POST", "/v1/topics"): TOPIC,
     ("PATCH", "/v1/topics/events"): {
         "title": "Events",
         "description": "New",
         "channels": {"email": "opt_out"},
+        **OFTEN_AND_ELSEWHERE,
     },
-    ("POST", "/v1/brands"): {"slug": "third", "name": "Third", "contact": "x"},
-    ("PATCH", "/v1/brands/acme"): {"name": "Acme", "contact": "help@acme.example"},
+    ("POST", "/v1/brands"): {"slug": "third", "name": "Third", "contact": "x", **SEEN},
+    ("PATCH", "/v1/brands/acme"): {"name": "Acme", "contact": "help@acme.example", **SEEN},
     ("POST", "/v1/senders"): SENDER,
     ("POST", "/v1/keys"): {"name": "new", "scopes": ["check"]},
-    ("PATCH", "/v1/tenant"): {"name": "Acme", "confirming_ends_complaint": False},
+    ("PATCH", "/v1/tenant"): {
+        "name": "Acme",
+        "confirming_ends_complaint": False,
+        "language": "en",
+    },
 }
 """A good body for every route that takes one, with every field it knows."""
 
@@ -158,7 +194,11 @@ def test_the_bodies_here_are_good_and_stand_for_every_route(api: Api) -> None:
         for method in (rule.methods or set()) & {"POST", "PUT", "PATCH"}
         if rule.rule.startswith("/v1/")
     }
-    elsewhere = {("POST", "/v1/checks"), ("POST", "/v1/keys/<key_id>/rotate")}
+    elsewhere = {
+        ("POST", "/v1/checks"),
+        ("POST", "/v1/keys/<key_id>/rotate"),
+        ("POST", "/v1/bursts/<burst_id>/undo"),
+    }
     assert taking == set(BODIES) | elsewhere
     for (method, path), body in BODIES.items():
         assert api(method, path, body).status_code in (200, 201), path
@@ -227,6 +267,9 @@ def test_no_query_takes_what_it_does_not_know(api: Api) -> None:
         ("/v1/changes?limit=1e3", "limit"),
         ("/v1/changes?limit=NaN", "limit"),
         (f"/v1/changes?limit={'9' * 5000}", "limit"),
+        ("/v1/bursts?since=1", "since"),
+        ("/v1/bursts?until=2026-11-01", "until"),
+        ("/v1/bursts?tenant=2", "tenant"),
         ("/v1/suppressions", "channel"),
         ("/v1/suppressions?channel=fax", "channel"),
         ("/v1/suppressions?channel=email&cursor=zz", "cursor"),
@@ -245,6 +288,8 @@ def test_a_path_may_hold_anything(api: Api) -> None:
         ("DELETE", "/v1/keys/%ED%A0%80"),
         ("DELETE", f"/v1/senders/{'9' * 400}"),
         ("DELETE", "/v1/senders/-1"),
+        ("POST", "/v1/bursts/%00/undo"),
+        ("POST", f"/v1/bursts/{'9' * 18}-1-{'0' * 16}/undo"),
         ("PATCH", "/v1/topics/%00"),
         ("PATCH", "/v1/topics/..%2f..%2fetc"),
         ("GET", "/v1/%00"),

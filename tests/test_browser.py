@@ -1,112 +1,20 @@
 """The recipient's pages in a real Chromium, without JavaScript, as a phone shows them."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from prefs.demo import ALICE, CAROL, DAVE, Cast
 from prefs.directory import change_topic
-from prefs.installation import Installation, system_clock
-from prefs.links import Action, Claim, Minted
+from prefs.installation import Installation
 from prefs.settings import Settings
+from tests.browser import Screen, minted
 from tests.conftest import Served
+from tests.test_leave_page import history
 
 ONE_STORE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """A browser sees the same of both stores."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.fail(
-            f"no browser: install Chromium (`apt-get install chromium`), as one of {names}",
-            pytrace=False,
-        )
-    quiet = (
-        "--no-first-run",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    )
-    # Chromium refuses its own sandbox to root.
-    alone = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[*quiet, *alone])
-        yield browser
-        browser.close()
-
-
-class Screen:
-    """A phone. ``wrong`` is what its console said and which other host it asked for something."""
-
-    def __init__(
-        self, browser: Browser, host: str, width: int, scheme: Literal["light", "dark"] = "light"
-    ) -> None:
-        self.wrong: list[str] = []
-        self.host = host
-        context = browser.new_context(
-            viewport={"width": width, "height": 800},
-            java_script_enabled=False,
-            color_scheme=scheme,
-        )
-        self.page: Page = context.new_page()
-        self.page.set_default_timeout(5000)
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
-        self.page.on("request", lambda request: self._asked(request.url))
-
-    def _said(self, message: ConsoleMessage) -> None:
-        self.wrong.append(f"{message.text} {message.location['url']}")
-
-    def _asked(self, url: str) -> None:
-        if urlsplit(url).netloc != self.host:
-            self.wrong.append(url)
-
-    def h1(self) -> str:
-        return self.page.inner_text("h1")
-
-    def press(self, label: str) -> None:
-        self.page.get_by_role("button", name=label).first.click()
-
-    def fits(self) -> bool:
-        """Whether nothing is wider than the screen, and every button is big enough to hit."""
-        html = self.page.locator("html")
-        wide = html.evaluate("e => Math.max(e.scrollWidth, document.body.scrollWidth)")
-        boxes = [button.bounding_box() for button in self.page.get_by_role("button").all()]
-        assert all(box and box["height"] >= 44 and box["width"] >= 200 for box in boxes)
-        size = self.page.viewport_size
-        return bool(size and wide <= size["width"])
-
-
-def minted(served: Served, settings: Settings, cast: Cast) -> dict[str, Minted]:
-    opened = Installation.open(settings)
-    try:
-        scope = cast.tenant.topic("product-news").scope
-        return {
-            str(person.value): opened.links.mint(
-                served.url,
-                Claim(
-                    Action.UNSUBSCRIBE,
-                    cast.tenant.id,
-                    person.channel,
-                    cast.tenant.digest(person),
-                    scope,
-                ),
-                system_clock(),
-            )
-            for person in (ALICE, CAROL, DAVE)
-        }
-    finally:
-        opened.database.close()
 
 
 @ONE_STORE
@@ -114,34 +22,45 @@ def test_on_a_phone_without_javascript_one_leaves_undoes_and_chooses(
     browser: Browser, served: Served, settings: Settings, cast: Cast
 ) -> None:
     screen = Screen(browser, urlsplit(served.url).netloc, 390)
-    links = minted(served, settings, cast)[ALICE.value]
+    links = minted(served.url, settings, cast)[ALICE.value]
 
     screen.page.goto(links.unsubscribe)
     assert screen.h1() == "Unsubscribe from Product news?"
-    screen.press("Unsubscribe from Product news")
+    screen.press("Unsubscribe")
     assert screen.h1() == "You are unsubscribed from Product news."
-    screen.press("Undo this unsubscribe")
-    assert screen.h1() == "Undone. Your unsubscribe from Product news is taken back."
+    screen.press("Undo")
+    assert screen.h1() == "Undone. Everything is as it was before."
+    screen.press("Unsubscribe")
+    screen.press("Too many messages")
+    assert "Thank you for telling us." in screen.page.inner_text("main")
     screen.page.get_by_role("link", name="See your other choices").click()
-    assert screen.h1() == "Your email preferences"
+    assert screen.h1() == "Your choices"
+    assert not screen.page.get_by_role("checkbox").first.is_checked()
 
     screen.page.goto(links.preferences)
-    news = screen.page.get_by_role("checkbox", name="Product news")
-    assert news.is_checked()
-    news.uncheck()
-    # The whole row is the target.
-    screen.page.get_by_text("Invitations to meetings near you.").click(force=True)
+    # The whole row is the target: a tick box, and the reason beside it.
+    screen.page.get_by_text("You unsubscribed on").click(force=True)
+    screen.page.get_by_text("You have not objected.").click(force=True)
+    screen.page.get_by_label("How often").select_option("2")
     screen.press("Save")
     assert screen.page.locator(".good li").all_inner_texts() == [
-        "Product news: you are unsubscribed.",
-        "Events: you are unsubscribed.",
+        "Product news by email: You will get it.",
+        "Trail tips by email: You are unsubscribed.",
+        "Product news: At most 2 a week",
     ]
-    assert not screen.page.get_by_role("checkbox", name="Product news").is_checked()
-    screen.press("Unsubscribe from everything")
     screen.press("Undo")
-    assert screen.h1().startswith("Undone.")
+    assert not screen.page.get_by_role("checkbox").first.is_checked()
+    screen.press("For a month")
+    screen.press("End the pause")
+    screen.press("Unsubscribe from everything")
+    assert screen.page.locator(".good li").all_inner_texts() == [
+        "All marketing: You are unsubscribed."
+    ]
+    screen.page.locator("summary").click()
+    screen.page.get_by_role("link", name="Deutsch").click()
+    assert screen.h1() == "Ihre Einstellungen"
     screen.page.goto(links.unsubscribe)
-    assert screen.h1() == "You are already unsubscribed from Product news."
+    assert screen.h1().startswith("You are already unsubscribed from all marketing")
     assert screen.wrong == []
     screen.page.context.close()
 
@@ -155,11 +74,11 @@ def test_no_page_is_wider_than_the_smallest_phone_or_says_anything_on_the_consol
         change_topic(connection, cast.tenant, "events", title="W" * 120, description="w" * 1000)
     served = Served(settings)
     try:
-        links = minted(served, settings, cast)
+        links = minted(served.url, settings, cast)
         for scheme, width in (("light", 320), ("dark", 1200)):
             screen = Screen(browser, urlsplit(served.url).netloc, width, scheme)
             for person in (ALICE.value, CAROL.value, DAVE.value):
-                for url in links[person]:
+                for url in (links[person].unsubscribe, links[person].preferences):
                     screen.page.goto(url)
                     assert screen.fits(), (screen.h1(), width)
             screen.page.goto(links[DAVE.value].unsubscribe)
@@ -172,3 +91,24 @@ def test_no_page_is_wider_than_the_smallest_phone_or_says_anything_on_the_consol
             screen.page.context.close()
     finally:
         served.stop()
+
+
+@ONE_STORE
+def test_enter_on_a_checkbox_saves_and_does_not_leave_the_brand(
+    browser: Browser, served: Served, settings: Settings, cast: Cast, opened: Installation
+) -> None:
+    links = minted(served.url, settings, cast)[ALICE.value]
+    with Screen(browser, urlsplit(served.url).netloc) as screen:
+        screen.page.goto(links.preferences)
+        before = len(history(opened, cast, ALICE))
+        boxes = screen.page.get_by_role("checkbox")
+        screen.tab_to(boxes.nth(1))
+        screen.page.keyboard.press("Space")
+        with screen.page.expect_navigation():
+            screen.page.keyboard.press("Enter")
+        assert screen.page.locator(".good li").all_inner_texts() == [
+            "Events by email: You are unsubscribed."
+        ]
+        (said,) = history(opened, cast, ALICE)[before:]
+        assert said.event.scope == cast.tenant.topic("events").scope
+        assert screen.wrong == []

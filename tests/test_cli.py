@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from prefs import ledger
+from prefs.address import Address, Channel
 from prefs.cli import main
 from prefs.cli.running import FIRST_STEPS
 from prefs.database import Database
 from prefs.demo import Cast
 from prefs.installation import Installation
+from prefs.ledger import Subject
 from prefs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +52,7 @@ def test_a_check_says_why_and_on_what_it_rests(prefs: Command, cast: Cast) -> No
     assert said.startswith("deny: The person opted out. (opted_out)\nIt rests on event 1: out of ")
     assert "through one-click" in said
     assert prefs("check", "bob@example.org", "--topic", "order-updates").startswith("allow: ")
+    assert "`--channel sms`" in prefs("check", "+14155550104", "--topic", "events", code=2)
     held = prefs("check", "+14155550104", "--topic", "trail-tips", "--channel", "sms", code=2)
     assert held.startswith("hold: ")
 
@@ -57,8 +61,10 @@ def test_a_check_says_why_and_on_what_it_rests(prefs: Command, cast: Cast) -> No
     ("words", "advice"),
     [
         (("history", "alice"), "an email address has an @"),
+        (("code", "+14155550100"), "for a phone number add `--channel sms`, for a device"),
+        (("link", "a@example.org", "--language", "xx"), "name a language by its code"),
         (("erase", "nobody@example.org"), "nothing is known of that address"),
-        (("topic", "add", "x", "--brand", "acme", "--title", "X"), "name at least one channel"),
+        (("topic", "add", "x", "--brand", "acme", "--title", "X"), "such as --email opt_out"),
         (("topic", "add", "X!", "--brand", "acme", "--title", "X", "--email", "opt_in"), "a slug"),
         (("brand", "add", "acme", "--name", "A", "--contact", "c"), "there is a brand of that"),
         (("key", "revoke", "nothing"), "there is no such key"),
@@ -134,7 +140,9 @@ def test_replay_finds_no_difference_and_finds_one(
 
 
 def test_doctor_names_the_webhook_and_the_missing_token(prefs: Command, cast: Cast) -> None:
-    assert "no token for AC" in prefs("doctor", code=1)
+    found = prefs("doctor", code=1)
+    assert "no token for AC" in found
+    assert "no confirmation by email can be sent for the brand acme: set PREFS_SMTP_URL" in found
     prefs("sender", "token", cast.tenant.senders[0].account, stdin="a-token\n")
     assert "/webhooks/twilio/acme#rc=5&rp=all" in prefs("doctor", code=1)
 
@@ -153,6 +161,42 @@ def test_links_are_minted_for_one_address_or_for_many(prefs: Command, cast: Cast
     assert len({row.split(",")[1] for row in rows}) == 2500
     assert "line 2502: an email address has an @" in many
     assert "always passes" in prefs("link", "z@example.org", "--topic", "order-updates", code=1)
+
+
+def test_a_link_tells_in_which_language_its_reader_reads(
+    prefs: Command, cast: Cast, opened: Installation
+) -> None:
+    prefs("link", "zoe@example.org", "--language", "pt-BR")
+    zoe = Subject.of(cast.tenant, Address(Channel.EMAIL, "zoe@example.org"))
+    with opened.database.reading() as connection:
+        assert ledger.known(connection, cast.tenant.id, zoe.digest).language == "pt-BR"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_reader_that_goes_away_is_no_fault(settings: Settings, cast: Cast) -> None:
+    lines = "".join(f"person{n}@example.org\n" for n in range(3000))
+    command = [sys.executable, "-m", "prefs.cli", "link", "-", "--topic", "product-news"]
+    environ = {**os.environ, "PREFS_DATA": str(settings.data)}
+    environ["PREFS_DATABASE_URL"] = settings.database_url
+    (settings.data / "addresses.txt").write_text(lines)
+    with (settings.data / "addresses.txt").open() as stdin:
+        running = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdin=stdin, stdout=-1, stderr=-1, text=True
+        )
+        assert running.stdout
+        assert running.stderr
+        assert running.stdout.readline().startswith("address,unsubscribe")
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        running.wait()
+        running.stderr.close()
+
+
+def test_the_demo_is_served_where_it_is_told(prefs: Command) -> None:
+    told, demo = (prefs(name, "--help").partition("Options:")[2] for name in ("serve", "demo"))
+    for option in ("--host", "--port", "--workers"):
+        assert option in told
+        assert option in demo
 
 
 def test_what_a_tenant_owns_is_changed_and_listed(prefs: Command, cast: Cast) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import exc, insert, inspect, select, text
 
@@ -108,6 +110,47 @@ def test_migrating_again_changes_nothing(opened: Installation, cast: Cast) -> No
     migrate(opened.settings.database_url)
     assert heard(opened, cast) == before + 1
     assert differences(opened.settings.database_url) == []
+
+
+def test_a_database_of_the_release_before_keeps_every_word(empty_url: str) -> None:
+    if file := sqlite_file(empty_url):
+        Path(file).parent.mkdir()
+        Path(file).touch()
+    config = Config()
+    config.set_main_option("script_location", "prefs:migrations")
+    left = '[1,1,[[[null,null],"person","",1,5,5,"one-click"]],[],[],[],[]]'
+    with closing(Database(empty_url)) as database:
+        with database.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            for statement in (
+                "INSERT INTO installation VALUES (1, 1, 'x')",
+                "INSERT INTO tenant (id, slug, name, created_at) VALUES (1, 'acme', 'Acme', 1)",
+                "INSERT INTO brand VALUES (1, 1, 'acme', 'Acme', 'help', 1)",
+                """INSERT INTO topic VALUES
+                   (1, 1, 1, 'news', 'News', '', 'marketing', '{"email": "opt_out"}', 1)""",
+            ):
+                connection.execute(text(statement))
+            connection.execute(
+                text(
+                    "INSERT INTO address (digest, tenant_id, channel, seq, standing) "
+                    "VALUES (:digest, 1, 'email', 1, :standing)"
+                ),
+                {"digest": b"d" * 16, "standing": left},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO event (tenant_id, digest, channel, seq, kind, voice, authority, "
+                    "heard_at, clock, basis, door, retracts, outcome) VALUES (1, :digest, "
+                    "'email', 1, 'out', 'person', 'person', 5, '', '', 'one-click', '', 'applied')"
+                ),
+                {"digest": b"d" * 16},
+            )
+        migrate(empty_url)
+        with database.reading() as connection:
+            assert ledger.standing(connection, 1, b"d" * 16).outs[0].scope == ALL
+            assert list(ledger.replay(connection, 1)) == []
+    assert differences(empty_url) == []
 
 
 def test_several_processes_that_migrate_at_once_do_it_once(empty_url: str) -> None:

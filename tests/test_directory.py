@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select, text
 
-from prefs import devices, directory, ledger, rights, tables
+from prefs import (
+    bursts,
+    codes,
+    devices,
+    directory,
+    ledger,
+    letters,
+    minting,
+    rights,
+    short_links,
+    tables,
+)
 from prefs.address import Address, Channel
 from prefs.database import Unavailable
 from prefs.demo import ALICE, BOB, Cast
@@ -32,6 +43,8 @@ from prefs.directory import (
 )
 from prefs.installation import Installation
 from prefs.ledger import Cursor, Said, Subject, reading, writing
+from prefs.letters import answering, asking
+from prefs.links import Action, Claim
 from prefs.policy import ALL, Event, Kind, Millis, Mode, Purpose, Scope, Voice
 from prefs.settings import BadSetting, Settings
 from tests.conftest import NOON, Clock
@@ -111,18 +124,27 @@ VERBS: list[Callable[..., Any]] = [
     *(ledger.standings, ledger.known, ledger.roll, ledger.history, ledger.here, ledger.changes),
     *(ledger.replay, ledger.heard, ledger.replace_token, reading.standing_of),
     *(ledger.of_person, ledger.family, rights.erase, devices.register),
+    *(letters.ask, letters.ask_for_link, letters.confirm, letters.refuse, letters.said_yes),
+    *(asking.locked, short_links.kept, codes.make, minting.kept),
+    *(bursts.find, bursts.named, bursts.undo),
 ]
+
+FOUND_BY_THEIR_CODE: list[Callable[..., Any]] = [short_links.opened, codes.use]
+"""What a person types says whose it is, and nothing else does. Both give the tenant back."""
+
+
+OTHERS = (short_links, codes, minting, bursts)
 
 
 def test_there_is_no_verb_without_a_tenant() -> None:
     public: set[Callable[..., Any]] = {
         verb
-        for module in (reading, writing, rights, devices)
+        for module in (reading, writing, rights, devices, asking, answering, *OTHERS)
         for name, verb in inspect.getmembers(module, inspect.isfunction)
         if verb.__module__ == module.__name__ and not name.startswith("_")
         if "connection" in inspect.signature(verb).parameters
     }
-    assert public == set(VERBS)
+    assert public == {*VERBS, *FOUND_BY_THEIR_CODE}
     for verb in VERBS:
         tenant = inspect.signature(verb).parameters["tenant"]
         assert tenant.default is inspect.Parameter.empty, verb.__name__
@@ -148,7 +170,28 @@ def test_every_statement_of_the_ledger_names_the_tenant(opened: Installation, ac
         ledger.remember(connection, acme.id, [Subject.of(acme, BOB)])
         devices.register(connection, acme.id, token, None, "17", NOON)
         devices.register(connection, acme.id, newer, token, "17", NOON)
+        asked = {"language": "en", "network": "192.0.2.1", "now": NOON}
+        letters.ask_for_link(connection, acme, BOB, acme.brand("acme"), **asked)
+        events = acme.topic("events")
+        letter = letters.ask(
+            connection, acme, BOB, events, through="form", evidence={}, **asked
+        ).letter
+        assert letter
+        claim = Claim(
+            Action.CONFIRM,
+            acme.id,
+            Channel.EMAIL,
+            letter.digest,
+            Scope(None, events.scope.topic),
+            NOON,
+            str(letter.saw),
+        )
+        letters.confirm(connection, acme, claim, wording={}, evidence={}, through="page", now=NOON)
         rights.erase(connection, acme.id, alice, NOON)
+        codes.make(connection, acme.id, alice, NOON)
+        wanted = [minting.Wanted.of(acme, alice, ALL)]
+        links = minting.signed(opened, acme, wanted, NOON)
+        minting.kept(connection, opened.settings, acme, wanted, links, short=True)
     with opened.database.reading() as connection:
         ledger.standing(connection, acme.id, alice.digest)
         ledger.known(connection, acme.id, alice.digest)
@@ -160,7 +203,10 @@ def test_every_statement_of_the_ledger_names_the_tenant(opened: Installation, ac
         list(ledger.replay(connection, acme.id))
     event.remove(opened.database.engine, "before_cursor_execute", hear)
 
-    about_people = [s for s in said if re.search(r"\b(address|event|evidence)\b", s)]
+    about_people = [s for s in said if re.search(r"\b(address|event|evidence|letter)\b", s)]
+    about_people = [
+        s for s in said if re.search(r"\b(address|event|evidence|short_link|one_time_code)\b", s)
+    ]
     assert len(about_people) > 30
     for statement in about_people:
         if statement.startswith("INSERT"):

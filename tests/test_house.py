@@ -2,16 +2,20 @@
 
 import configparser
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
-from flask.testing import FlaskClient
+from flask import Flask
 
 from prefs import ledger
 from prefs.cli import main
+from prefs.installation import Installation
 from prefs.policy import REASONS, Block, Kind, Voice
 from prefs.web.door import PUBLIC
+from tests.browser import IN_DOCS, PICTURES
+from wsgi import create_app
 
 ROOT = Path(__file__).parent.parent
 DOCS = "\n".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
@@ -23,9 +27,14 @@ def sources() -> list[Path]:
     return [*ROOT.glob("prefs/**/*.py"), *ROOT.glob("webhooks/**/*.py"), ROOT / "wsgi.py"]
 
 
+@pytest.fixture
+def app(opened: Installation) -> Flask:
+    """With every route, a demo's too."""
+    return create_app(replace(opened, settings=replace(opened.settings, preview=True)))
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_every_route_is_guarded_or_on_the_short_public_list(client: FlaskClient) -> None:
-    app = client.application
+def test_every_route_is_guarded_or_on_the_short_public_list(app: Flask) -> None:
     for rule in app.url_map.iter_rules():
         guarded = hasattr(app.view_functions[rule.endpoint], "guarded_by")
         assert guarded != (rule.endpoint in PUBLIC), rule.endpoint
@@ -33,13 +42,19 @@ def test_every_route_is_guarded_or_on_the_short_public_list(client: FlaskClient)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_every_route_is_in_the_guide(client: FlaskClient) -> None:
+def test_every_route_is_in_the_guide(app: Flask) -> None:
     guide = (ROOT / "docs" / "guide.md").read_text()
-    for rule in client.application.url_map.iter_rules():
+    for rule in app.url_map.iter_rules():
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", rule.rule)
         assert rule.methods
         for method in rule.methods - {"HEAD", "OPTIONS"}:
             assert f"{method} {path}" in guide, f"{method} {path}"
+
+
+def test_the_docs_show_every_picture_that_is_kept() -> None:
+    pages = (ROOT / "docs" / "pages.md").read_text()
+    kept = {picture.stem for picture in PICTURES.glob("*.png")}
+    assert kept == IN_DOCS == set(re.findall(r'src="screenshots/([\w-]+)\.png"', pages))
 
 
 def test_every_setting_is_documented() -> None:

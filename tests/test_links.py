@@ -3,6 +3,9 @@
 import base64
 import hashlib
 from dataclasses import replace
+from email.header import decode_header, make_header
+from email.parser import BytesParser
+from email.policy import SMTP
 from itertools import count, product
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from prefs.address import Address, Channel, digest_key
-from prefs.links import Action, BadLink, Claim, Links, undo_of
+from prefs.links import Action, BadLink, Claim, Links, Minted, list_id, undo_of
 from prefs.policy import Scope
 from tests.conftest import NOON
 
@@ -103,11 +106,90 @@ def test_minting_gives_both_links_and_the_two_headers_of_rfc_8058() -> None:
     }
 
 
-def test_an_undo_knows_its_age_and_the_number_of_what_it_takes_back() -> None:
+def test_an_app_is_given_a_link_of_its_own_that_holds_no_campaign() -> None:
     links = Links([KEY])
-    undo = undo_of(CLAIM, Scope(), 42, NOON)
+    push = replace(CLAIM, channel=Channel.PUSH, scope=Scope(7, 10), campaign="spring")
+    device = links.mint("https://prefs.example.com", push, NOON).device
+    assert device
+    base, _, token = device.rpartition("/")
+    assert base == "https://prefs.example.com/d"
+    assert links.open(token, Action.DEVICE) == Claim(
+        Action.DEVICE, 1, Channel.PUSH, CLAIM.digest, Scope(), NOON
+    )
+    assert links.mint("https://prefs.example.com", CLAIM, NOON).device is None
+
+
+# --- header fields ---
+
+
+def test_a_mailto_stands_behind_the_one_https_link() -> None:
+    minted = Minted("https://h/u/t", "https://h/p/t", mailbox="unsubscribe-x@leave.example.com")
+    assert minted.headers["List-Unsubscribe"] == (
+        "<https://h/u/t>, <mailto:unsubscribe-x@leave.example.com?subject=unsubscribe>"
+    )
+    assert "List-Id" not in minted.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("Product news", "Product news"),
+        ("What's new", "What's new"),
+        ("News, offers & more", '"News, offers & more"'),
+        ('The "best" of Acme', r'"The \"best\" of Acme"'),
+        (r"a\b", r'"a\\b"'),
+        ("Acme Inc.", '"Acme Inc."'),
+        ("<b>@", '"<b>@"'),
+        ("=?utf-8?q?x?=", '"=?utf-8?q?x?="'),
+        ("Two\r\nBcc: lines", '"Two Bcc: lines"'),
+        ("  wide \t open ", "wide open"),
+    ],
+)
+def test_a_list_is_called_by_its_name_whatever_signs_are_in_it(name: str, phrase: str) -> None:
+    assert list_id(name, ("news", "acme"), "h.example") == f"{phrase} <news.acme.h.example>"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Neuigkeiten für Sie",
+        "新製品のお知らせ",
+        "أخبار المنتجات",
+        "é" * 120,
+        "🎉 Offers",
+        "a\u2028é",
+    ],
+)
+def test_a_name_beyond_ascii_is_encoded_for_a_header_and_reads_the_same(name: str) -> None:
+    field = list_id(name, ("news", "acme"), "h.example")
+    assert field
+    assert field.isascii()
+    assert "\n" not in field
+    words = field.removesuffix(" <news.acme.h.example>")
+    assert all(len(word) <= 75 for word in words.split())
+    assert str(make_header(decode_header(words))) == name.replace("\u2028", " ")
+
+
+def test_a_mail_program_reads_the_fields_as_they_were_meant() -> None:
+    field = list_id('Ümläut, "quoted"', ("news", "acme"), "h.example")
+    message = BytesParser(policy=SMTP).parsebytes(f"List-Id: {field}\r\n\r\n".encode())
+    assert str(message["List-Id"]) == 'Ümläut, "quoted" <news.acme.h.example>'
+
+
+def test_a_list_without_a_visible_name_is_its_identifier() -> None:
+    assert list_id("\u200b\n", ("news",), "h.example") == "<news.h.example>"
+
+
+def test_an_identifier_that_would_be_too_long_is_left_out() -> None:
+    assert list_id("News", ("a" * 64, "b" * 64), "c" * 125) is not None
+    assert list_id("News", ("a" * 64, "b" * 64), "c" * 126) is None
+
+
+def test_an_undo_knows_its_age_and_the_numbers_of_what_it_takes_back() -> None:
+    links = Links([KEY])
+    undo = undo_of(CLAIM, 42, 44, NOON, CLAIM.digest)
     opened = links.open(links.sign(undo), Action.UNDO)
-    assert (opened.minted, opened.campaign, opened.scope) == (NOON, "42", Scope())
+    assert (opened.minted, opened.campaign) == (NOON, "42-44")
 
 
 # --- one action each ---
@@ -293,7 +375,7 @@ PINNED = [
         "ErYAAAABEbluKNejLXPx_q7S-dOe7fMAAAAHauh7QA.R8kLGDpVQE0TRqjPymdemw",
     ),
     (
-        undo_of(CLAIM, Scope(None, 10), 42, NOON),
+        replace(CLAIM, action=Action.UNDO, scope=Scope(None, 10), minted=NOON, campaign="42"),
         "E7YAAAABErluKNejLXPx_q7S-dOe7fMAAAAKauh7QDQy.3HJp5idpZ4EU7We0u634jA",
     ),
 ]

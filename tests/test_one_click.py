@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from threading import Thread
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -263,12 +263,13 @@ def test_what_a_mailbox_showed_of_itself_and_the_campaign_are_kept_as_evidence(
 
 
 @ONE_STORE
-def test_the_two_headers_hold_one_https_link_and_the_field(api: Api) -> None:
+def test_the_headers_hold_one_https_link_the_field_and_the_list(api: Api) -> None:
     item = {"channel": "email", "address": GRACE, "topic": "product-news"}
     minted = api("POST", "/v1/links", {"items": [item]}).get_json()["items"][0]
     assert minted["headers"] == {
         "List-Unsubscribe": f"<{minted['unsubscribe']}>",
         "List-Unsubscribe-Post": FIELD.decode(),
+        "List-Id": "Product news <product-news.acme.prefs.example.com>",
     }
     assert minted["unsubscribe"].startswith("https://prefs.example.com/u/")
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,110}", minted["unsubscribe"].rpartition("/")[2])
@@ -282,7 +283,12 @@ def test_get_head_and_options_of_every_route_change_nothing(
 ) -> None:
     item = {"channel": "email", "address": ALICE.value, "topic": "product-news"}
     minted = api("POST", "/v1/links", {"items": [item]}).get_json()["items"][0]
-    tokens = {name: minted[name].rpartition("/")[2] for name in ("unsubscribe", "preferences")}
+    app = {"channel": "push", "address": "fcm:token"}
+    minted |= {
+        "device": api("POST", "/v1/links", {"items": [app]}).get_json()["items"][0]["device"]
+    }
+    doors = ("unsubscribe", "preferences", "device")
+    tokens = {name: minted[name].rpartition("/")[2] for name in doors}
     before = everything(opened)
     shown = 0
     for rule in client.application.url_map.iter_rules():
@@ -312,9 +318,10 @@ def test_a_scanner_that_follows_every_link_of_a_page_changes_nothing(
     before = everything(opened)
     while pending:
         page = pending.pop()
-        text = client.get(page, buffered=True).text if page.startswith("/") else page
+        text = page if page.startswith("<") else client.get(page, buffered=True).text
         for found in re.findall(r'(?:href|action|src)="([^"]+)"', text):
-            if found not in seen:
+            found = urljoin(page if page.startswith("/") else target, found)
+            if found not in seen and not found.startswith("data:"):
                 seen.add(found)
                 pending.append(found)
     assert {path.split("/")[1] for path in seen} == {"u", "p", "static"}
@@ -386,7 +393,7 @@ def test_a_token_works_for_an_address_that_nobody_has_heard_of(
         assert connection.scalar(select(tables.address).where(tables.address.c.value == GRACE)) is (
             None
         )
-    assert "this email address" in client.get(target).text
+    assert "Emails to this address" in client.get(target).text
     assert client.post(target).status_code == 200
     assert api.check(GRACE)["reason"] == "opted_out"
 

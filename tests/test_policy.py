@@ -900,6 +900,19 @@ def test_who_objects_to_a_scope(history: list[Event], objects: bool) -> None:
     assert standing.objects(NEWS, START_OF_TIME + DAY) is objects
 
 
+@pytest.mark.parametrize(
+    ("history", "left"),
+    [
+        pytest.param([out(ACME)], True, id="who said no has left"),
+        pytest.param([out(ACME, SENDER)], False, id="… not whom the sender took off"),
+        pytest.param([snooze()], False, id="… nor who paused"),
+        pytest.param([out(NEWS), yes(saw=1), out(ACME, SENDER)], False, id="… nor who came back"),
+    ],
+)
+def test_who_has_left_a_scope(history: list[Event], left: bool) -> None:
+    assert fold(history)[0].has_left(NEWS, START_OF_TIME + DAY) is left
+
+
 def limit(per_week: int, at: Millis = 0, **parts: Any) -> Event:
     parts = {"scope": NEWS, "authority": Authority.PERSON, **parts}
     return said(Kind.LIMIT, at, per_week=per_week, **parts)

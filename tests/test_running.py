@@ -194,6 +194,10 @@ def test_the_demo_begins_afresh_at_each_start_and_its_lines_and_links_are_true(
         for url in [line for line in lines if line.startswith("http")]:
             with urlopen(url, timeout=10) as page:
                 assert "Product news" in page.read().decode()
+        preview = re.search(r"Every page +(\S+)", said)
+        assert preview
+        with urlopen(preview[1], timeout=10) as page:
+            assert "Every page" in page.read().decode()
         found = re.search(r"API key +(\S+)", said)
         assert found
         keys.add(found[1])

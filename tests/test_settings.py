@@ -369,3 +369,32 @@ def test_a_token_that_would_spoil_the_file_is_refused_and_never_repeated(
 def test_a_token_file_that_cannot_be_read_lets_nobody_in(data: Path, text: bytes) -> None:
     token_file(data, "twilio").write_bytes(text)
     assert load(data).provider_tokens("twilio", "AC1") == ()
+
+
+def test_a_mail_domain_is_a_domain_and_nothing_around_it(data: Path) -> None:
+    assert load(data).mail_domain == ""
+    assert load(data, PREFS_MAIL_DOMAIN="Leave.Example.com").mail_domain == "leave.example.com"
+    for wrong in (
+        *("example", "@example.com", "a@example.com", "mailto:example.com", "example.com."),
+        *("-a.example.com", "bücher.example", "192.0.2.1", "a b.example", "https://a.example"),
+        *("a..example", "a.example,b.example", "a" * 64 + ".example", "a." * 110 + "example"),
+    ):
+        assert "PREFS_MAIL_DOMAIN is a domain" in refusal(data, PREFS_MAIL_DOMAIN=wrong), wrong
+
+
+@pytest.mark.parametrize(
+    ("url", "ending"),
+    [
+        ("https://prefs.example.com", "prefs.example.com"),
+        ("https://Prefs.Example.com:8443/below", "prefs.example.com"),
+        ("http://127.0.0.1:8000", "localhost"),
+        ("http://localhost:8000", "localhost"),
+        ("https://[2001:db8::1]", "localhost"),
+        ("https://192.0.2.7", "localhost"),
+        ("https://intranet", "localhost"),
+    ],
+)
+def test_a_list_is_named_by_the_public_host_where_that_is_a_name(
+    data: Path, url: str, ending: str
+) -> None:
+    assert load(data, PREFS_PUBLIC_URL=url).list_domain == ending

@@ -6,7 +6,7 @@ again. Never 200 for something that was not kept.
 
 from flask import Blueprint, Response, request
 
-from prefs import ledger
+from prefs import ledger, letters
 from prefs.directory import Directory, Sender, Tenant
 from prefs.web import door
 from prefs.web.door import Problem
@@ -44,11 +44,27 @@ def receive(provider: str, slug: str) -> Response:
         raise Problem(403, "The request is not signed by this tenant's provider.")
     tenant, sender = found
     heard = module.translate(call, tenant, sender, door.now())
-    recorded = None
-    if heard.said is not None:
+    recorded = agreed = None
+    if heard.said is not None or heard.yes is not None:
         with door.writing() as connection:
-            recorded = ledger.record(connection, tenant.id, heard.said)
-    answered: Response = module.reply(heard, recorded, tenant, sender)
+            if heard.yes is not None:
+                agreed = letters.said_yes(
+                    connection,
+                    tenant,
+                    heard.yes.address,
+                    sender.brand_id,
+                    heard.yes.languages,
+                    through=module.DOOR,
+                    evidence=heard.yes.evidence,
+                    now=door.now(),
+                    source=provider,
+                    source_id=heard.yes.source_id,
+                )
+            if agreed is not None:
+                recorded = agreed.recorded
+            elif heard.said is not None:
+                recorded = ledger.record(connection, tenant.id, heard.said)
+    answered: Response = module.reply(heard, recorded, agreed, tenant, sender)
     return answered
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from prefs.cli import asking, files, owned, running
+from prefs.cli import asking, brands, bursts, files, mail, owned, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -19,13 +19,18 @@ for command in (
     asking.check,
     asking.history,
     asking.link,
+    asking.whose,
+    asking.leave,
+    asking.code,
     asking.erase,
+    bursts.burst,
     files.import_command,
     files.scrub,
     files.export,
+    mail.mail,
     owned.tenant,
-    owned.brand,
-    owned.topic,
+    brands.brand,
+    brands.topic,
     owned.sender,
     owned.key,
 ):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -33,6 +34,8 @@ def told(command: Callable[P, T]) -> Callable[P, T]:
         except (BadSetting, BadEntry, BadAddress, WrongEncoding) as error:
             raise click.ClickException(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
         except OSError as error:
+            if error.filename is None:  # such as a pipe whose reader has gone: click ends quietly
+                raise
             raise click.ClickException(
                 f"Cannot use {error.filename} ({error.strerror}): make it usable by this user, or "
                 "set PREFS_DATA to another folder."
@@ -74,7 +77,17 @@ of_tenant = click.option(
 
 
 def subject_of(tenant: Tenant, channel: str, address: str, region: str | None) -> Subject:
-    return Subject.of(tenant, Address.parse(Channel(channel), address, region))
+    try:
+        return Subject.of(tenant, Address.parse(Channel(channel), address, region))
+    except BadAddress as error:
+        raise BadAddress(f"{error}{other_channel(channel, address)}", error.field) from None
+
+
+def other_channel(channel: str, address: str) -> str:
+    """What to add for an address that was taken for an email's and can be none."""
+    if channel != Channel.EMAIL or "@" in address:
+        return ""
+    return "; for a phone number add `--channel sms`, for a device `--channel push`"
 
 
 def about_address(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,3 +107,11 @@ def print_json(value: Mapping[str, Any], err: bool = False) -> None:
 
 def day(millis: int) -> str:
     return f"{written(millis)[:19].replace('T', ' ')} UTC"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Somebody else's text for a terminal, which obeys control characters."""
+    return _CONTROL.sub("�", text)

@@ -1,19 +1,14 @@
-"""What a tenant owns: tenants, brands, topics, senders, keys."""
+"""Tenants, and their senders and keys."""
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import click
 
-from prefs import directory
-from prefs.address import Channel
+from prefs import directory, languages
 from prefs.cli.begin import day, of_tenant, opened_installation, tenant_named, told
 from prefs.directory import KINDS, PROVIDERS, SCOPES, BadEntry, Tenant
 from prefs.installation import Installation
-from prefs.policy import Mode
-from prefs.policy import Purpose as TopicPurpose
 from prefs.settings import data_folder, keep_token
 
 
@@ -41,9 +36,16 @@ def add_tenant(slug: str, name: str) -> None:
     default=None,
     help="Whether a confirmed double opt-in may end a spam complaint.",
 )
+@click.option(
+    "--language",
+    type=click.Choice(list(languages.ALL)),
+    help="Of its pages, for whoever has shown no other.",
+)
 @told
-def change_tenant(slug: str, name: str | None, confirming_ends_complaint: bool | None) -> None:
-    """Change a tenant's name, or what a confirmed opt-in may end."""
+def change_tenant(
+    slug: str, name: str | None, confirming_ends_complaint: bool | None, language: str | None
+) -> None:
+    """Change a tenant's name, its language, or what a confirmed opt-in may end."""
     with opened_installation() as opened:
         found = tenant_named(opened, slug)
         with opened.database.writing() as connection:
@@ -52,6 +54,7 @@ def change_tenant(slug: str, name: str | None, confirming_ends_complaint: bool |
                 found,
                 name=name,
                 confirming_ends_complaint=confirming_ends_complaint,
+                language=language,
             )
     click.echo(f"Changed the tenant {slug}.")
 
@@ -63,156 +66,6 @@ def list_tenants() -> None:
     with opened_installation() as opened:
         for found in opened.directory.latest.tenants.values():
             click.echo(f"{found.slug}\t{found.name}")
-
-
-@click.group()
-def brand() -> None:
-    """In whose name messages are sent."""
-
-
-@brand.command("add")
-@click.argument("slug")
-@click.option("--name", required=True)
-@click.option("--contact", required=True, help="What a HELP by text is answered with.")
-@of_tenant
-@told
-def add_brand(slug: str, name: str, contact: str, tenant: str | None) -> None:
-    """Make a brand."""
-    with opened_installation() as opened:
-        found = tenant_named(opened, tenant)
-        with opened.database.writing() as connection:
-            directory.add_brand(connection, found.id, slug, name, contact, opened.clock())
-    click.echo(f"Made the brand {slug}.")
-
-
-@brand.command("change")
-@click.argument("slug")
-@click.option("--name")
-@click.option("--contact", help="What a HELP by text is answered with.")
-@of_tenant
-@told
-def change_brand(slug: str, name: str | None, contact: str | None, tenant: str | None) -> None:
-    """Change what people see of a brand."""
-    with opened_installation() as opened:
-        found = tenant_named(opened, tenant)
-        with opened.database.writing() as connection:
-            directory.change_brand(connection, found, slug, name=name, contact=contact)
-    click.echo(f"Changed the brand {slug}.")
-
-
-@brand.command("list")
-@of_tenant
-@told
-def list_brands(tenant: str | None) -> None:
-    """Show the brands."""
-    with opened_installation() as opened:
-        for found in tenant_named(opened, tenant).brands.values():
-            click.echo(f"{found.slug}\t{found.name}\t{found.contact}")
-
-
-@click.group()
-def topic() -> None:
-    """What messages are about."""
-
-
-MODE = click.Choice([*(str(mode) for mode in Mode), "off"])
-
-
-def _offered(email: str | None, sms: str | None, push: str | None) -> dict[Channel, Mode]:
-    given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
-    return {channel: Mode(mode) for channel, mode in given.items() if mode not in (None, "off")}
-
-
-def on_channels(command: Callable[..., Any]) -> Callable[..., Any]:
-    for name in ("push", "sms", "email"):
-        text = f"On {name}: until someone says no, after an express yes, or not at all."
-        command = click.option(f"--{name}", type=MODE, help=text)(command)
-    return command
-
-
-@topic.command("add")
-@click.argument("slug")
-@click.option("--brand", required=True)
-@click.option("--title", required=True, help="What people call it.")
-@click.option("--description", default="")
-@click.option(
-    "--purpose",
-    type=click.Choice([str(purpose) for purpose in TopicPurpose]),
-    default="marketing",
-    show_default=True,
-    help="It never changes. Transactional always passes.",
-)
-@on_channels
-@of_tenant
-@told
-def add_topic(
-    slug: str,
-    brand: str,
-    title: str,
-    description: str,
-    purpose: str,
-    email: str | None,
-    sms: str | None,
-    push: str | None,
-    tenant: str | None,
-) -> None:
-    """Make a topic."""
-    with opened_installation() as opened:
-        found = tenant_named(opened, tenant)
-        with opened.database.writing() as connection:
-            directory.add_topic(
-                connection,
-                found.id,
-                found.brand(brand).id,
-                slug,
-                title,
-                description,
-                TopicPurpose(purpose),
-                _offered(email, sms, push),
-                opened.clock(),
-            )
-    click.echo(f"Made the topic {slug}.")
-
-
-@topic.command("change")
-@click.argument("slug")
-@click.option("--title")
-@click.option("--description")
-@on_channels
-@of_tenant
-@told
-def change_topic(
-    slug: str,
-    title: str | None,
-    description: str | None,
-    email: str | None,
-    sms: str | None,
-    push: str | None,
-    tenant: str | None,
-) -> None:
-    """Change what a topic is called; with a channel, also where it goes out."""
-    with opened_installation() as opened:
-        found = tenant_named(opened, tenant)
-        given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
-        offered = {**found.topic(slug).offered, **_offered(email, sms, push)}
-        offered = {channel: mode for channel, mode in offered.items() if given[channel] != "off"}
-        with opened.database.writing() as connection:
-            directory.change_topic(
-                connection, found, slug, title=title, description=description, offered=offered
-            )
-    click.echo(f"Changed the topic {slug}.")
-
-
-@topic.command("list")
-@of_tenant
-@told
-def list_topics(tenant: str | None) -> None:
-    """Show the topics."""
-    with opened_installation() as opened:
-        found = tenant_named(opened, tenant)
-        for entry in found.topics.values():
-            offered = ", ".join(f"{channel} {mode}" for channel, mode in entry.offered.items())
-            click.echo(f"{entry.slug}\t{entry.purpose}\t{offered}\t{entry.title}")
 
 
 @click.group()

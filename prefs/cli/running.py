@@ -4,21 +4,23 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
-from prefs import ledger
+from prefs import ledger, letters
+from prefs.address import Channel
 from prefs.cli.begin import (
     NO_TENANT,
     opened_installation,
     told,
 )
 from prefs.database import Database, Unavailable, migrate, sqlite_file
-from prefs.directory import is_marked
+from prefs.directory import Brand, Tenant, is_marked
+from prefs.policy import Purpose
 from prefs.settings import (
     Settings,
     create_secrets,
@@ -29,11 +31,21 @@ from prefs.settings import (
 )
 
 
+def where_served(command: Callable[..., Any]) -> Callable[..., Any]:
+    for decorate in (
+        click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True),
+        click.option(
+            "--port", type=click.IntRange(0, 65535), help="Default: 8000, or the next free one."
+        ),
+        click.option("--host", default="127.0.0.1", show_default=True),
+    ):
+        command = decorate(command)
+    return command
+
+
 @click.command()
 @click.option("--demo", is_flag=True, help="Show the cast, in a data folder that begins afresh.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the next free one.")
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
+@where_served
 @told
 def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
     """Serve over HTTP until Ctrl-C."""
@@ -54,10 +66,11 @@ def serve(demo: bool, host: str, port: int | None, workers: int) -> None:
 
 
 @click.command("demo")
+@where_served
 @click.pass_context
-def demo_command(context: click.Context) -> None:
+def demo_command(context: click.Context, /, **where: Any) -> None:
     """The same as `prefs serve --demo`."""
-    context.invoke(serve, demo=True)
+    context.invoke(serve, demo=True, **where)
 
 
 def _begin() -> Callable[[str], None]:
@@ -121,7 +134,11 @@ def _begin_demo() -> tuple[IO[str], Callable[[str], None]]:
     # The demo is of this machine alone, whatever the real installation is told.
     for name in [name for name in os.environ if name.startswith("PREFS_")]:
         del os.environ[name]
-    os.environ |= {"PREFS_DATA": str(folder), "PREFS_WORKER_HEADER": "1"}
+    os.environ |= {
+        "PREFS_DATA": str(folder),
+        "PREFS_WORKER_HEADER": "1",
+        "PREFS_PREVIEW": "1",
+    }
     _install()
     keep_token(folder, "twilio", demo.ACCOUNT, demo.TOKEN)
     with opened_installation() as opened:
@@ -190,6 +207,8 @@ def doctor() -> None:
             if not tenants:
                 found.append(f"{NO_TENANT[:1].upper()}{NO_TENANT[1:]}")
             for tenant in tenants:
+                for line in unasked(settings, tenant):
+                    click.echo(line)
                 for sender in tenant.senders:
                     if not settings.provider_tokens(sender.provider, sender.account):
                         found.append(
@@ -207,6 +226,35 @@ def doctor() -> None:
     if found:
         sys.exit(1)
     click.echo("Nothing found.")
+
+
+def unasked(settings: Settings, tenant: Tenant) -> Iterator[str]:
+    """Where a topic could be asked for, and we cannot send the question. Senders may."""
+    for brand in tenant.brands.values():
+        for channel in (Channel.EMAIL, Channel.SMS):
+            offered = any(
+                topic.purpose is Purpose.MARKETING and channel in topic.offered
+                for topic in tenant.topics.values()
+                if topic.scope.brand == brand.id
+            )
+            if offered and not letters.can_send(settings, tenant, brand, channel):
+                yield (
+                    f"{tenant.slug}: no confirmation by {channel} can be sent for the brand "
+                    f"{brand.slug}: {' and '.join(_missing(settings, tenant, brand, channel))}"
+                )
+
+
+def _missing(settings: Settings, tenant: Tenant, brand: Brand, channel: Channel) -> Iterator[str]:
+    if channel is Channel.SMS:
+        accounts = {sender.account for sender in tenant.senders if sender.brand_id == brand.id}
+        if not accounts:
+            yield "`prefs sender add`"
+        yield f"`prefs sender token {min(accounts, default='ACCOUNT')}`"
+        return
+    if settings.smtp is None:
+        yield "set PREFS_SMTP_URL"
+    if not brand.mail_from:
+        yield f"`prefs brand change {brand.slug} --mail-from ADDRESS`"
 
 
 @click.command()

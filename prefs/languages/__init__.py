@@ -5,6 +5,7 @@ from Unicode's CLDR, by Babel.
 """
 
 import gettext
+import re
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from io import BytesIO
@@ -27,7 +28,8 @@ class Language:
 
     def __init__(self, code: str) -> None:
         self.code = code
-        self._locale = Locale.parse(code)
+        # The English of the whole world: its dates are not only the United States'.
+        self._locale = Locale.parse("en_001" if code == DEFAULT else code)
 
     @property
     def name(self) -> str:
@@ -61,6 +63,20 @@ class Language:
 ALL = {code: Language(code) for code in sorted([DEFAULT, *(p.stem for p in HERE.glob("*.po"))])}
 
 
+NO_CODE = "name a language by its code, as in de, pt-BR or zh-Hans"
+_CODE = re.compile(r"(?=.{2,16}\Z)([A-Za-z]{2,3})([_-][A-Za-z0-9]{2,8})*")
+# What browsers and older systems still call Norwegian, Hebrew and Indonesian.
+_RENAMED = {"no": "nb", "nn": "nb", "iw": "he", "in": "id"}
+_NAMED = Locale.parse(DEFAULT).languages
+
+
+def is_code(code: str) -> bool:
+    """Whether a code is of a language that there is, spoken here or not."""
+    found = _CODE.fullmatch(code)
+    first = found[1].lower() if found else ""
+    return _RENAMED.get(first, first) in _NAMED
+
+
 def known(code: str | None) -> Language | None:
     """The language of a code such as ``pt-BR``, or nearly; None if nobody speaks it here."""
     return best([code]) if code else None
@@ -68,12 +84,12 @@ def known(code: str | None) -> Language | None:
 
 @lru_cache(maxsize=4096)
 def _best(codes: tuple[str, ...]) -> Language | None:
-    # What browsers and older systems still call Norwegian, Hebrew and Indonesian.
-    renamed = {"no": "nb", "nn": "nb", "iw": "he", "in": "id"}
     wanted = []
     for code in codes:
-        first = code.replace("_", "-").split("-")[0].lower()
-        wanted += [code, renamed.get(first, first)]
+        # Codes are spelled as anybody likes (RFC 5646 section 2.1.1), and Babel gives them back so.
+        code = code.replace("_", "-").lower()
+        first = code.split("-")[0]
+        wanted += [code, _RENAMED.get(first, first)]
     found = negotiate_locale(wanted, list(ALL), sep="-")
     return ALL[found] if found else None
 

@@ -5,6 +5,7 @@ import json
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -74,7 +75,9 @@ def record_many(connection: Connection, tenant: int, said: Sequence[Said]) -> li
     for number, one in fresh.items():
         if rows[one.subject.digest].replaced_by is not None and _is_no(one.event):
             new = Subject(one.subject.channel, bytes(rows[one.subject.digest].replaced_by))
-            record(connection, tenant, carried(one.event, one.subject, done[number].seq, new))
+            # What its author had seen was the old token's: it may make nothing looser at the new.
+            event = replace(one.event, saw=None)
+            record(connection, tenant, carried(event, one.subject, done[number].seq, new))
     return done
 
 

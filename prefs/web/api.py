@@ -10,12 +10,14 @@ from typing import Any
 from flask import Response, request
 from sqlalchemy import Connection
 
-from prefs import devices, ledger
+from prefs import codes, devices, ledger, letters, minting
 from prefs.address import Address, BadAddress, Channel
 from prefs.check import read_address
 from prefs.directory import BadEntry, Tenant
 from prefs.ledger import Cursor, Recorded, Said, Subject
-from prefs.links import Action, Claim
+from prefs.letters import Letter
+from prefs.links import Minted
+from prefs.minting import Wanted
 from prefs.policy import (
     Authority,
     Event,
@@ -191,6 +193,70 @@ def put_device(said: dict[str, Any]) -> Response:
     return door.written(act)
 
 
+@api.route("/confirmations", methods=["POST"])
+@guarded("record")
+@api.arguments(schemas.ConfirmationAsk)
+@api.response(201, schemas.ConfirmationOut)
+def post_confirmation(asked: dict[str, Any]) -> Response:
+    """Ask an address whether it wants a topic: double opt-in
+
+    Nothing is sent about the topic until whoever reads the question says yes. `not_asked` says
+    why: `too_many` questions lately, or `not_for_them`, where a yes would change nothing. Tell
+    visitors the same in every case. Takes an `Idempotency-Key`.
+    """
+    opened, tenant, now = door.installation(), door.tenant(), door.now()
+    topic, address = tenant.topic(asked["topic"]), _address(asked)
+    brand = tenant.brand_of(topic.scope)
+    assert brand
+    by_sender = asked["deliver"] == "sender"
+    language = asked.get("language") or _language(tenant)
+    if not by_sender and not letters.can_send(opened.settings, tenant, brand, address.channel):
+        detail = f"We cannot send by {address.channel} for this brand (`prefs doctor` tells more)."
+        raise Problem(422, detail, {"deliver": [f'{detail} Deliver it yourself: "sender".']})
+
+    def act(connection: Connection) -> dict[str, Any]:
+        outcome, reason, letter = letters.ask(
+            connection,
+            tenant,
+            address,
+            topic,
+            language=language,
+            through=asked["door"],
+            evidence=asked.get("evidence", {}),
+            network=None,
+            now=now,
+            by_sender=by_sender,
+            authority=Authority.SENDER,
+            person=asked.get("person"),
+        )
+        if letter is None:
+            return {"outcome": outcome, "reason": reason}
+        return {"outcome": outcome, "saw": letter.saw, "asked_at": letter.asked_at}
+
+    def shown(stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A link and its text are never stored: they are made anew each time they are shown."""
+        told = {name: stored[name] for name in ("outcome", "reason") if name in stored}
+        if not by_sender or "saw" not in stored:
+            return told
+        letter = Letter.to(
+            address,
+            tenant,
+            topic.scope,
+            language=language,
+            saw=stored["saw"],
+            asked_at=stored["asked_at"],
+        )
+        words = letters.written(tenant, letter, opened.links, opened.settings.public_url)
+        return {**told, **words._asdict(), "expires_at": written(letter.ends_at)}
+
+    return door.written(act, 201, shown=shown)
+
+
+def _language(tenant: Tenant) -> str:
+    """Of whoever has shown no other."""
+    return tenant.language
+
+
 # --- look back ---
 
 
@@ -288,6 +354,7 @@ def _told(tenant: Tenant, seq: int, event: Event, outcome: Outcome) -> dict[str,
         "block": event.block,
         "per_week": event.per_week,
         "door": event.door,
+        "retracts": event.retracts,
     }
 
 
@@ -352,37 +419,70 @@ def suppressions(asked: dict[str, Any]) -> Response:
 @api.arguments(schemas.LinksAsk)
 @api.response(200, schemas.LinksOut)
 def links(asked: dict[str, Any]) -> Response:
-    """Mint unsubscribe and preference links and the mail headers, for one address or 10,000
+    """Mint the links and the mail headers, for one address or 10,000
 
-    The headers are those of RFC 8058; sign both with DKIM. The addresses are kept unless
-    `remember` is false. Minting again gives links that work as well.
+    Unsubscribe and preference links; with `short`, short ones for texts; for a push token, that
+    of the app's switches. The headers are those of RFC 8058 and RFC 2919; sign them with DKIM.
+    The addresses are kept unless `remember` is false; then no mailto stands in the headers. Minting
+    again gives links that work as well.
     """
-    opened, tenant, now = door.installation(), door.tenant(), door.now()
-    subjects, minted = [], []
+    opened, tenant = door.installation(), door.tenant()
+    wanted = []
     for number, item in enumerate(asked["items"]):
         with _inside(f"items.{number}"):
             subject = Subject.of(tenant, _address(item))
             scope = tenant.leavable(topic=item.get("topic"), brand=item.get("brand"))
-        claim = Claim(
-            Action.UNSUBSCRIBE,
-            tenant.id,
-            subject.channel,
-            subject.digest,
-            scope,
-            campaign=item.get("campaign", ""),
-        )
-        urls = opened.links.mint(opened.settings.public_url, claim, now)
-        subjects.append(subject)
-        minted.append(
-            {
-                "address": item["address"],
-                "unsubscribe": urls.unsubscribe,
-                "preferences": urls.preferences,
-                "headers": urls.headers,
-            }
-        )
-
+        if "language" in item:
+            subject = subject._replace(language=item["language"])
+        wanted.append(Wanted.of(tenant, subject, scope, item.get("campaign", "")))
+    minted = minting.signed(opened, tenant, wanted, door.now())
     if asked["remember"]:
-        with door.writing() as connection:
-            ledger.remember(connection, tenant.id, subjects)
-    return door.answer({"items": minted})
+        for start in range(0, len(wanted), minting.AT_ONCE):
+            few = slice(start, start + minting.AT_ONCE)
+            with door.writing() as connection:
+                minted[few] = minting.kept(
+                    connection, opened.settings, tenant, wanted[few], minted[few], asked["short"]
+                )
+    return door.answer(
+        {
+            "items": [
+                {"address": item["address"], **_links(links)}
+                for item, links in zip(asked["items"], minted, strict=True)
+            ]
+        }
+    )
+
+
+def _links(links: Minted) -> dict[str, Any]:
+    shown = {
+        "unsubscribe": links.unsubscribe,
+        "preferences": links.preferences,
+        "short": links.short,
+        "device": links.device,
+        "headers": links.headers,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+@api.route("/codes", methods=["POST"])
+@guarded("links")
+@api.arguments(schemas.Addressed)
+@api.response(200, schemas.CodeOut)
+def code(asked: dict[str, Any]) -> Response:
+    """Make a one-time code for somebody who has no link, to be read to them
+
+    They enter it at `url` within a day, once. It ends the codes made for the address before, so
+    asking again gives another.
+    """
+    opened, tenant, now = door.installation(), door.tenant(), door.now()
+    subject = Subject.of(tenant, _address(asked))
+    with door.writing() as connection:
+        ledger.remember(connection, tenant.id, [subject])
+        made = codes.make(connection, tenant.id, subject, now)
+    return door.answer(
+        {
+            "code": made,
+            "expires_at": written(now + codes.VALID_FOR),
+            "url": f"{opened.settings.public_url}/code",
+        }
+    )

@@ -75,10 +75,12 @@ def shown_decision(tenant: Tenant, decision: Decision) -> dict[str, Any]:
 
 
 def shown_scope(tenant: Tenant, scope: Scope) -> dict[str, Any]:
+    named = {"brand": tenant.brand_of(scope), "topic": tenant.topic_of(scope)}
     if scope.brand is None:
         return {"all": True}
-    named = {"brand": tenant.brand_of(scope), "topic": tenant.topic_of(scope)}
-    return {what: entry.slug for what, entry in named.items() if entry is not None}
+    shown = {what: entry.slug for what, entry in named.items() if entry is not None}
+    narrowest = "brand" if scope.topic is None else "topic"
+    return shown if narrowest in shown else {**shown, "gone": narrowest}
 
 
 @checking.route("/checks", methods=["POST"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from flask import Response
@@ -10,7 +11,7 @@ from sqlalchemy import Connection
 from prefs import directory
 from prefs.address import Channel
 from prefs.database import Unavailable
-from prefs.directory import Key, Tenant
+from prefs.directory import Brand, Key, Tenant
 from prefs.policy import Mode, Purpose, Topic, written
 from prefs.web import door, schemas
 from prefs.web.door import Problem, guarded
@@ -46,6 +47,20 @@ def _topic(tenant: Tenant, topic: Topic) -> dict[str, Any]:
         "description": topic.description,
         "purpose": topic.purpose,
         "channels": {str(channel): str(mode) for channel, mode in topic.offered.items()},
+        "at_most": list(topic.at_most),
+        "texts": dict(topic.texts),
+    }
+
+
+def _brand(brand: Brand) -> dict[str, Any]:
+    return {
+        "slug": brand.slug,
+        "name": brand.name,
+        "contact": brand.contact,
+        "postal_address": brand.postal_address,
+        "mail_from": brand.mail_from,
+        "look": asdict(brand.look),
+        "texts": dict(brand.texts),
     }
 
 
@@ -83,8 +98,10 @@ def add_topic(entry: dict[str, Any]) -> Response:
             Purpose(entry["purpose"]),
             offered,
             door.now(),
+            at_most=entry.get("at_most", ()),
+            texts=entry.get("texts"),
         )
-        return {**entry, "channels": {str(c): str(mode) for c, mode in offered.items()}}
+        return _topic(tenant, directory.topic_now(connection, tenant, entry["slug"]))
 
     response = door.written(act, 201)
     _fresh()
@@ -96,7 +113,7 @@ def add_topic(entry: dict[str, Any]) -> Response:
 @directory_api.arguments(schemas.TopicChange)
 @directory_api.response(200, schemas.TopicOut)
 def change_topic(entry: dict[str, Any], slug: str) -> Response:
-    """Change what a topic is called and where it goes out"""
+    """Change what a topic is called, where it goes out and how often"""
     tenant = _fresh()
     topic = tenant.topics.get(slug)
     if topic is None:
@@ -110,16 +127,17 @@ def change_topic(entry: dict[str, Any], slug: str) -> Response:
     offered = {channel: mode for channel, mode in offered.items() if channel not in gone}
 
     def act(connection: Connection) -> dict[str, Any]:
-        directory.change_topic(
+        changed = directory.change_topic(
             connection,
             tenant,
             slug,
             title=entry.get("title"),
             description=entry.get("description"),
             offered=offered if "channels" in entry else None,
+            at_most=entry.get("at_most"),
+            texts=entry.get("texts"),
         )
-        channels = {str(c): str(mode) for c, mode in offered.items()}
-        return {**_topic(tenant, topic), **entry, "channels": channels}
+        return _topic(tenant, changed)
 
     response = door.written(act)
     _fresh()
@@ -131,10 +149,7 @@ def change_topic(entry: dict[str, Any], slug: str) -> Response:
 @directory_api.response(200, schemas.BrandsOut)
 def list_brands() -> Response:
     """The brands there are"""
-    brands = _fresh().brands.values()
-    return door.answer(
-        {"brands": [{"slug": b.slug, "name": b.name, "contact": b.contact} for b in brands]}
-    )
+    return door.answer({"brands": [_brand(brand) for brand in _fresh().brands.values()]})
 
 
 @directory_api.route("/brands", methods=["POST"])
@@ -146,10 +161,8 @@ def add_brand(entry: dict[str, Any]) -> Response:
     tenant = door.tenant()
 
     def act(connection: Connection) -> dict[str, Any]:
-        directory.add_brand(
-            connection, tenant.id, entry["slug"], entry["name"], entry["contact"], door.now()
-        )
-        return entry
+        directory.add_brand(connection, tenant.id, now=door.now(), **entry)
+        return _brand(directory.brand_now(connection, tenant, entry["slug"]))
 
     response = door.written(act, 201)
     _fresh()
@@ -163,13 +176,11 @@ def add_brand(entry: dict[str, Any]) -> Response:
 def change_brand(entry: dict[str, Any], slug: str) -> Response:
     """Change what people see of a brand"""
     tenant = _fresh()
-    brand = tenant.brands.get(slug)
-    if brand is None:
+    if slug not in tenant.brands:
         raise Problem(404, "There is no such brand; GET /v1/brands lists those there are.")
 
     def act(connection: Connection) -> dict[str, Any]:
-        directory.change_brand(connection, tenant, slug, **entry)
-        return {"slug": brand.slug, "name": brand.name, "contact": brand.contact, **entry}
+        return _brand(directory.change_brand(connection, tenant, slug, **entry))
 
     response = door.written(act)
     _fresh()
@@ -342,6 +353,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
         "slug": tenant.slug,
         "name": tenant.name,
         "confirming_ends_complaint": tenant.confirming_ends_complaint,
+        "language": tenant.language,
     }
 
 
@@ -350,7 +362,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 @directory_api.arguments(schemas.TenantChange)
 @directory_api.response(200, schemas.TenantOut)
 def change_tenant(entry: dict[str, Any]) -> Response:
-    """Change the tenant's name or what a confirmed double opt-in may end"""
+    """Change the tenant's name, its language, or what a confirmed double opt-in may end"""
     tenant = _fresh()
 
     def act(connection: Connection) -> dict[str, Any]:

@@ -35,11 +35,26 @@ from prefs.policy import BadEvent, Millis
 PUBLIC = frozenset(
     {
         "static",
-        "pages.show_leave",
-        "pages.leave",
-        "pages.show_preferences",
-        "pages.save_preferences",
+        "leave.show_leave",
+        "leave.leave",
+        "leave.show_short",
+        "leave.leave_short",
+        "choose.show_preferences",
+        "choose.save_preferences",
+        "choose.show_code",
+        "choose.use_code",
+        "join.show_form",
+        "join.sign_up",
+        "join.show_question",
+        "join.answer_question",
+        "join.show_lost",
+        "join.send_link",
+        "device.show_switches",
+        "device.press_switch",
         "inbound.receive",
+        "preview.show_all",
+        "preview.make_code",
+        "preview.show_fault",
         "openapi.document",
         "openapi.home",
         "openapi.docs",
@@ -48,7 +63,7 @@ PUBLIC = frozenset(
     }
 )
 """The routes that need no API key: a link's token or a provider's signature guards them, or
-they tell nothing about anybody."""
+they tell nothing about anybody, whatever is typed in."""
 
 KEEP_ANSWERS_FOR: Millis = 7 * 24 * 3600 * 1000
 """How long an ``Idempotency-Key`` is remembered."""
@@ -200,18 +215,19 @@ def written(
     act: Callable[[Connection], Mapping[str, Any]],
     status: int = 200,
     still_holds: Callable[[Connection], bool] = lambda _: True,
+    shown: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda stored: stored,
 ) -> Response:
-    """Does ``act`` in one transaction and answers with what it returns.
+    """Does ``act`` in one transaction and answers with what it returns, as it is ``shown``.
 
     With an ``Idempotency-Key``, the same request is done once, and answered alike each time
     for seven days, as long as what it answered ``still_holds``. What an answer shows under
-    ``key`` (an API key) is never stored.
+    ``key`` (an API key) is never stored, nor is what ``shown`` makes of it.
     """
     name = request.headers.get("Idempotency-Key")
     if name is None:
         with writing() as connection:
             answered = act(connection)
-        return answer(answered, status)
+        return answer(shown(answered), status)
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", name):
         detail = "The Idempotency-Key is 1 to 255 printable ASCII characters."
         raise Problem(400, detail, {"Idempotency-Key": [detail]})
@@ -246,11 +262,11 @@ def written(
                 detail = "This Idempotency-Key was sent with another request; take a new one."
                 raise Problem(422, detail, {"Idempotency-Key": [detail]})
             if still_holds(connection):
-                return answer(json.loads(kept.answer), kept.status)
+                return answer(shown(json.loads(kept.answer)), kept.status)
         answered = act(connection)
         stored = {name: None if name == "key" else value for name, value in answered.items()}
         connection.execute(table.update().where(mine).values(answer=orjson.dumps(stored).decode()))
-    return answer(answered, status)
+    return answer(shown(answered), status)
 
 
 def _request_digest() -> bytes:
@@ -367,15 +383,20 @@ def http_problem(error: HTTPException) -> Response:
         return Problem(status, f"Change these fields. {told}", errors, headers).response()
     detail = error.description or ""
     if status == 413:
-        limit = installation().settings.body_limit
+        limit = request.max_content_length
         detail = f"The body has more than {limit} bytes; send it in several requests."
     return Problem(status, detail, headers=headers).response()
 
 
-def _unexpected(error: Exception) -> Response:
+def log(error: Exception) -> None:
+    """Where a mistake of ours happened."""
     # Neither the message (it may quote a row) nor the path (it may hold a token).
     frames = "".join(traceback.format_tb(error.__traceback__))
     current_app.logger.error("%s in %s\n%s", type(error).__name__, request.endpoint, frames)
+
+
+def _unexpected(error: Exception) -> Response:
+    log(error)
     return Problem(500, "This is our mistake. Nothing was changed.").response()
 
 

@@ -1,13 +1,23 @@
 """What comes in and goes out over the API, field by field. OpenAPI is made from this."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from prefs import languages
 from prefs.address import Channel
-from prefs.directory import KINDS, PROVIDERS, SCOPES
+from prefs.bursts import Became
+from prefs.directory import (
+    KINDS,
+    MOST_CHOICES,
+    MOST_LANGUAGES,
+    MOST_PER_WEEK,
+    PROVIDERS,
+    SCOPES,
+)
 from prefs.policy import REASONS, Block, Kind, Mode, Outcome, Purpose, Verdict, Voice
 
 MOST_ITEMS = 10_000
@@ -63,16 +73,44 @@ class Instant(fields.String):
         return millis
 
 
-def instant(**kwargs: Any) -> Instant:
-    return Instant(metadata={"format": "date-time"}, **kwargs)
+def instant(metadata: Mapping[str, str] | None = None, **kwargs: Any) -> Instant:
+    return Instant(metadata={"format": "date-time", **(metadata or {})}, **kwargs)
 
 
 def one_of(choices: Any, **kwargs: Any) -> fields.String:
     return fields.String(validate=validate.OneOf([str(c) for c in choices]), **kwargs)
 
 
+def doored() -> fields.String:
+    return fields.String(
+        load_default="api",
+        validate=validate.Regexp(
+            r"^[a-z][a-z -]{0,31}\Z", error="A few lower-case words; who it was is evidence."
+        ),
+        metadata={"examples": ["support call"], "description": "It is kept for ever."},
+    )
+
+
 def slugged(**kwargs: Any) -> fields.String:
     return fields.String(validate=_SLUG, **kwargs)
+
+
+def spoken(**kwargs: Any) -> fields.String:
+    return fields.String(
+        validate=[
+            validate.Regexp(
+                r"^(?=.{2,16}\Z)[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*\Z",
+                error=f"{languages.NO_CODE[:1].upper()}{languages.NO_CODE[1:]}.",
+            ),
+            _there_is,
+        ],
+        **kwargs,
+    )
+
+
+def _there_is(code: str) -> None:
+    if not languages.is_code(code):
+        raise ValidationError("There is no language of that code.")
 
 
 # --- in ---
@@ -126,13 +164,7 @@ class Preference(Addressed):
     word = one_of(WORDS, required=True)
     scope = fields.Nested(ScopeIn, required=True)
     said_by = one_of(SPEAKERS, required=True)
-    door = fields.String(
-        load_default="api",
-        validate=validate.Regexp(
-            r"^[a-z][a-z -]{0,31}\Z", error="A few lower-case words; who it was is evidence."
-        ),
-        metadata={"examples": ["support call"], "description": "It is kept for ever."},
-    )
+    door = doored()
     said_at = instant()
     saw = fields.Integer(
         strict=True,
@@ -202,6 +234,26 @@ class Device(Schema):
     person = Text(255)
 
 
+class ConfirmationAsk(Addressed):
+    channel = one_of(
+        (Channel.EMAIL, Channel.SMS),
+        required=True,
+        metadata={"description": "An app asks for push by itself."},
+    )
+    topic = slugged(required=True)
+    language = spoken(metadata={"description": "Of the question. None: the tenant's."})
+    deliver = one_of(
+        ("us", "sender"),
+        load_default="us",
+        metadata={"description": "Who sends the question: we, or you, with the text we give."},
+    )
+    door = doored()
+    evidence = fields.Dict(keys=Text(40), values=Text(4000), validate=validate.Length(max=20))
+    person = Text(
+        255, metadata={"description": "Your own id for whoever this is, linked by their yes."}
+    )
+
+
 class HistoryAsk(Addressed):
     beyond = fields.Integer(strict=True, load_default=0, validate=validate.Range(0, 2**53))
     limit = fields.Integer(strict=True, load_default=100, validate=validate.Range(1, 1000))
@@ -211,6 +263,12 @@ class LinkAsk(Addressed):
     topic = slugged(metadata={"description": "What the link leaves. Or a brand, or neither: all."})
     brand = slugged()
     campaign = fields.String(validate=validate.Regexp(r"^[A-Za-z0-9._-]{1,32}\Z"))
+    language = spoken(
+        metadata={
+            "description": "Which one the person reads. It is kept, unless they chose one.",
+            "examples": ["de"],
+        },
+    )
 
 
 class LinksAsk(Schema):
@@ -221,6 +279,44 @@ class LinksAsk(Schema):
         load_default=True,
         metadata={"description": "Keep the addresses, so that an export can name them."},
     )
+    short = YesNo(
+        load_default=False,
+        metadata={"description": "A short link for each too, as texts need. It has to be kept."},
+    )
+
+    @validates_schema
+    def kept(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if data.get("short") and data.get("remember") is False:
+            raise ValidationError(
+                "A short link is a row that knows whose it is; leave remember out, or short.",
+                "short",
+            )
+
+
+class DevicePress(Schema):
+    """What a switch in an app says."""
+
+    topic = slugged()
+    all = YesNo(validate=validate.Equal(True))
+    on = YesNo(required=True)
+    saw = fields.Integer(
+        strict=True,
+        validate=validate.Range(0, 2**53),
+        metadata={"description": "The seq that the switch was shown with."},
+    )
+    wording = Text(4000, metadata={"description": "What the switch said."})
+
+    @validates_schema
+    def whole(self, data: dict[str, Any], **kwargs: Any) -> None:
+        needs: dict[str, list[str]] = {}
+        if ("topic" in data) == ("all" in data):
+            needs["topic"] = ["Name a topic, or all; and not both."]
+        elif data.get("on") and "all" in data:
+            needs["on"] = ["Topics are turned on one by one; all can only be turned off."]
+        elif data.get("on") and "saw" not in data:
+            needs["saw"] = ["Send the seq that the switch was shown with, from the GET."]
+        if needs:
+            raise ValidationError(needs)
 
 
 class Page(Schema):
@@ -248,6 +344,50 @@ class SuppressionsAsk(Page):
     )
 
 
+class ByLanguage(fields.Dict):
+    """What is wrong is named as it was sent: ``texts.de.name``, not ``texts.de.value.name``."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as error:
+            wrong = error.messages
+            if isinstance(wrong, dict):
+                wrong = {code: said.get("value", said) for code, said in wrong.items()}
+            raise ValidationError(wrong) from None
+
+
+def texts(schema: type[Schema]) -> ByLanguage:
+    return ByLanguage(
+        keys=fields.String(),
+        values=fields.Nested(schema),
+        validate=validate.Length(max=MOST_LANGUAGES),
+        metadata={
+            "description": "The same in other languages, each by its code, such as de, pt-BR or "
+            "zh-Hans. A change is of those named; an empty text takes it away.",
+            "examples": [{"de": dict.fromkeys(schema().fields, "…")}],
+        },
+    )
+
+
+def at_most() -> fields.List[Any]:
+    return fields.List(
+        fields.Integer(strict=True, validate=validate.Range(1, MOST_PER_WEEK)),
+        validate=validate.Length(max=MOST_CHOICES),
+        metadata={
+            "description": "How many messages a week people may choose between, on a marketing "
+            "topic; empty: no such choice.",
+            "uniqueItems": True,
+            "examples": [[1, 2, 4]],
+        },
+    )
+
+
+class TopicTexts(Schema):
+    title = Text(120, least=0)
+    description = Text(1000, least=0)
+
+
 class TopicIn(Schema):
     slug = slugged(required=True)
     brand = slugged(required=True)
@@ -261,6 +401,8 @@ class TopicIn(Schema):
         validate=validate.Length(min=1),
         metadata={"description": "The consent model per channel; null takes the channel's own."},
     )
+    at_most = at_most()
+    texts = texts(TopicTexts)
 
 
 class TopicChange(Schema):
@@ -272,19 +414,63 @@ class TopicChange(Schema):
         validate=validate.Length(min=1),
         metadata={"description": "Those named are changed; `off` no longer offers it there."},
     )
+    at_most = at_most()
+    texts = texts(TopicTexts)
 
 
-class BrandIn(Schema):
+class LookIn(Schema):
+    """What is left out stays as it is."""
+
+    accent = fields.String(
+        metadata={
+            "description": "Of buttons and links: #rrggbb, with a contrast of 4.5 with white.",
+            "examples": ["#1d3f8f"],
+        }
+    )
+    paper = fields.String(
+        metadata={
+            "description": "Behind the white card; dark text and grey text stand on it.",
+            "examples": ["#f3f2ee"],
+        }
+    )
+    logo = fields.String(
+        metadata={
+            "description": "A data: URI of a PNG, JPEG, WebP or SVG, in base64, of at most 6,000 "
+            "bytes; empty: none.",
+            "examples": ["data:image/png;base64,…"],
+        }
+    )
+
+
+class BrandTexts(Schema):
+    name = Text(120, least=0)
+    about = Text(1000, least=0)
+
+
+class BrandChange(Schema):
+    name = Text(120)
+    contact = Text(200, metadata={"description": "What a HELP by text is answered with."})
+    postal_address = Text(
+        500, least=0, metadata={"description": "Where the brand is, for the foot of its mails."}
+    )
+    mail_from = Text(
+        320,
+        least=0,
+        metadata={
+            "description": "Whom its confirmations come from.",
+            "examples": ["Acme <news@acme.example>"],
+        },
+    )
+    look = fields.Nested(LookIn)
+    texts = texts(BrandTexts)
+
+
+class BrandIn(BrandChange):
     slug = slugged(required=True)
     name = Text(120, required=True)
     contact = Text(
         200, required=True, metadata={"description": "What a HELP by text is answered with."}
     )
-
-
-class BrandChange(Schema):
-    name = Text(120)
-    contact = Text(200)
 
 
 class SenderIn(Schema):
@@ -316,6 +502,25 @@ class TenantChange(Schema):
     confirming_ends_complaint = YesNo(
         metadata={"description": "Whether a confirmed double opt-in may end a spam complaint."}
     )
+    language = one_of(
+        languages.ALL, metadata={"description": "Of its pages, for whoever has shown no other."}
+    )
+
+
+class BurstsAsk(Schema):
+    since = instant(metadata={"description": "None: the last seven days."})
+    until = instant()
+
+    @validates_schema
+    def in_order(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if "since" in data and "until" in data and data["until"] <= data["since"]:
+            raise ValidationError("This lies after since.", "until")
+
+
+class BurstUndo(Schema):
+    reason = Text(
+        500, required=True, metadata={"description": "Why this was a machine; kept as evidence."}
+    )
 
 
 # --- out ---
@@ -329,6 +534,10 @@ class ScopeOut(Out):
     topic = fields.String()
     brand = fields.String()
     all = fields.Boolean()
+    gone = one_of(
+        ("topic", "brand"),
+        metadata={"description": "It was about this one alone, which there is no more."},
+    )
 
 
 class Ground(Out):
@@ -395,6 +604,15 @@ class RecordedOut(Out):
     standing = fields.Nested(StandingOut, required=True)
 
 
+class ConfirmationOut(Out):
+    outcome = one_of(("asked", "not_asked"), required=True)
+    reason = one_of(("too_many", "not_for_them"))
+    link = fields.URL(relative=False, require_tld=False)
+    subject = fields.String(metadata={"description": "Empty for a text."})
+    text = fields.String()
+    expires_at = instant()
+
+
 class EventOut(Out):
     seq = fields.Integer(required=True)
     what = one_of(Kind, required=True)
@@ -411,6 +629,7 @@ class EventOut(Out):
     block = fields.String(allow_none=True)
     per_week = fields.Integer(allow_none=True)
     door = fields.String()
+    retracts = fields.List(fields.Integer())
     source = fields.String(allow_none=True)
     source_id = fields.String(allow_none=True)
     evidence = fields.Dict(allow_none=True)
@@ -448,11 +667,32 @@ class LinkOut(Out):
     address = fields.String(required=True)
     unsubscribe = fields.URL(required=True, relative=False, require_tld=False)
     preferences = fields.URL(required=True, relative=False, require_tld=False)
+    short = fields.URL(
+        relative=False,
+        require_tld=False,
+        metadata={"description": "Leaves as `unsubscribe` does; only where it was asked for."},
+    )
+    device = fields.URL(
+        relative=False,
+        require_tld=False,
+        metadata={"description": "Of a push token: where the app reads and sets its switches."},
+    )
     headers = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
 class LinksOut(Out):
     items = fields.List(fields.Nested(LinkOut), required=True)
+
+
+class CodeOut(Out):
+    code = fields.String(required=True, metadata={"examples": ["K7QF-4MXC-9T"]})
+    expires_at = instant(required=True)
+    url = fields.URL(
+        required=True,
+        relative=False,
+        require_tld=False,
+        metadata={"description": "Where the person enters it."},
+    )
 
 
 class TopicOut(Out):
@@ -462,16 +702,28 @@ class TopicOut(Out):
     description = fields.String(required=True)
     purpose = one_of(Purpose, required=True)
     channels = fields.Dict(keys=fields.String(), values=one_of(Mode), required=True)
+    at_most = fields.List(fields.Integer(), required=True)
+    texts = fields.Dict(keys=fields.String(), values=fields.Nested(TopicTexts), required=True)
 
 
 class TopicsOut(Out):
     topics = fields.List(fields.Nested(TopicOut), required=True)
 
 
+class LookOut(Out):
+    accent = fields.String(required=True)
+    paper = fields.String(required=True)
+    logo = fields.String(required=True)
+
+
 class BrandOut(Out):
     slug = fields.String(required=True)
     name = fields.String(required=True)
     contact = fields.String(required=True)
+    postal_address = fields.String(required=True)
+    mail_from = fields.String(required=True)
+    look = fields.Nested(LookOut, required=True)
+    texts = fields.Dict(keys=fields.String(), values=fields.Nested(BrandTexts), required=True)
 
 
 class BrandsOut(Out):
@@ -505,6 +757,73 @@ class TenantOut(Out):
     slug = fields.String(required=True)
     name = fields.String(required=True)
     confirming_ends_complaint = fields.Boolean(required=True)
+    language = fields.String(required=True)
+
+
+class FlaggedOut(Out):
+    seq = fields.Integer(required=True)
+    scope = fields.Nested(ScopeOut, required=True)
+    heard_at = instant(required=True)
+    door = fields.String(required=True)
+    repeated = fields.Boolean(
+        required=True, metadata={"description": "A person has said as much again since."}
+    )
+    undone = fields.Boolean(required=True)
+
+
+class MemberOut(Out):
+    channel = one_of(Channel, required=True)
+    address = fields.String(
+        required=True, allow_none=True, metadata={"description": "Masked; null if not known."}
+    )
+    outs = fields.List(fields.Nested(FlaggedOut), required=True)
+
+
+class BurstOut(Out):
+    id = fields.String(required=True)
+    why = fields.String(required=True)
+    started_at = instant(required=True)
+    ended_at = instant(required=True)
+    count = fields.Integer(required=True, metadata={"description": "How many addresses."})
+    doors = fields.List(fields.String(), required=True)
+    campaigns = fields.List(fields.String(), required=True)
+    user_agents = fields.List(fields.String(), required=True)
+    members = fields.List(fields.Nested(MemberOut), required=True)
+
+
+class BurstsOut(Out):
+    bursts = fields.List(fields.Nested(BurstOut), required=True)
+    next_since = instant(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Where to go on looking; null if all was looked at."},
+    )
+
+
+class TurnOut(Out):
+    allowed_before = fields.Boolean(required=True)
+    allowed = fields.Boolean(required=True)
+    reason = one_of(REASONS, required=True)
+
+
+class TouchedOut(Out):
+    channel = one_of(Channel, required=True)
+    address = fields.String(required=True, allow_none=True)
+    became = one_of(Became, required=True)
+    retracted = fields.List(fields.Integer(), required=True)
+    topics = fields.Dict(keys=fields.String(), values=fields.Nested(TurnOut), required=True)
+
+
+class UndoneOut(Out):
+    burst = fields.String(required=True)
+    why = fields.String(required=True)
+    undone = fields.Integer(required=True)
+    repeated = fields.Integer(required=True, metadata={"description": "These stay out."})
+    undone_before = fields.Integer(required=True)
+    left = fields.Integer(
+        required=True, metadata={"description": "Still to be undone: send the request again."}
+    )
+    members = fields.List(fields.Nested(TouchedOut), required=True)
 
 
 class Problem(Out):

@@ -14,11 +14,15 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
+from prefs import languages
 from prefs.check import Held, Question, look_up, question
 from prefs.database import Unavailable
 from prefs.directory import Tenant
 from prefs.installation import Installation
+from prefs.languages import Language
 from prefs.policy import Millis
 from prefs.serve import THREADS
 from prefs.web.check import shown_decision
@@ -32,7 +36,8 @@ FOR_SENDERS, FOR_PEOPLE = THREADS - 12, 8
 """How many requests of a worker may be at what can wait for a disk, a lock or a peer: senders'
 asking, and what people say. The threads beyond them are for transactional, which waits for nothing.
 """
-PEOPLES_DOORS = ("/u/", "/p/", "/webhooks/", "/v1/preferences", "/v1/devices")
+PEOPLES_PAGES = ("/u/", "/l/", "/p/", "/c/", "/s/", "/lost/", "/code")
+PEOPLES_DOORS = (*PEOPLES_PAGES, "/d/", "/webhooks/", "/v1/preferences", "/v1/devices")
 PATIENCE = 0.05
 """Seconds without anybody getting up after which nobody waits for a seat any longer."""
 
@@ -81,7 +86,7 @@ def before(flask: Application, opened: Installation) -> Application:
         seats = for_people if path.startswith(PEOPLES_DOORS) else for_senders
         if not at_once and not seats.take():
             if plain is None or not plain.asked.always_passes:
-                return _full(path, start_response, headers[1:])
+                return _full(environ, start_response, headers[1:])
             # Its notes would have to be looked up; it passes without them.
             plain, at_once = plain.without_notes(), True
         try:
@@ -139,10 +144,12 @@ def _answer(opened: Installation, plain: Plain) -> bytes | None:
     return orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _full(path: str, start_response: Any, headers: list[tuple[str, str]]) -> Iterable[bytes]:
+def _full(environ: Environ, start_response: Any, headers: list[tuple[str, str]]) -> Iterable[bytes]:
     """Nothing was done. Said in as few bytes as a person or a program needs."""
-    if path.startswith(("/u/", "/p/")):
-        kind, text = "text/html; charset=utf-8", _TRY_AGAIN
+    if environ["PATH_INFO"].startswith(PEOPLES_PAGES):
+        language = _language(environ)
+        kind, text = "text/html; charset=utf-8", _try_again(language)
+        headers = [*headers, ("Content-Language", language.code)]
     else:
         kind, text = "application/problem+json", _BUSY
     start_response(
@@ -157,12 +164,24 @@ def _full(path: str, start_response: Any, headers: list[tuple[str, str]]) -> Ite
     return [text]
 
 
-_TRY_AGAIN = (
-    b'<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">'
-    b"<title>Please try again</title><h1>Please try again</h1>"
-    b"<p>We could not do what you asked for. Nothing has changed yet: please try again in a "
-    b"minute.</p></html>"
-)
+def _language(environ: Environ) -> Language:
+    accepted = parse_accept_header(environ.get("HTTP_ACCEPT_LANGUAGE", ""), LanguageAccept)
+    wanted = [code for code, quality in accepted if quality]
+    return languages.best(wanted) or languages.of(None)
+
+
+def _try_again(language: Language) -> bytes:
+    heading = language.say("Please try again")
+    advice = language.say(
+        "We cannot read or store what you want at this moment. Nothing has changed yet."
+    )
+    return (
+        f'<!doctype html><html lang="{language.code}" dir="{language.direction}">'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{heading}</title><main><h1>{heading}</h1><p>{advice}</p></main></html>"
+    ).encode()
+
+
 _BUSY = orjson.dumps(
     {
         "type": "about:blank",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from prefs.languages import ALL as languages_spoken
 from webhooks import keywords
 from webhooks.keywords import Says, as_twilio_reads, classify
 
@@ -58,6 +59,47 @@ def test_so_do_start_and_help(words: tuple[str, ...], says: Says) -> None:
         assert {classify(text) for text in written(word).values()} == {says}
 
 
+YES = (
+    "YES Y Si Sí OUI Ja Sim Da Да Так Tak Ano Áno Igen Evet Ναι כן نعم हाँ हां はい 是 好 네 예 "
+    "Vâng Ya Kyllä"
+)
+
+
+@pytest.mark.parametrize("word", YES.split())
+def test_a_yes_is_one_in_the_languages_that_people_are_asked_in(word: str) -> None:
+    for text in (word, word.lower(), f" {word}! ", f"{word}\U0001f44d", f"“{word}”"):
+        assert classify(text) is Says.YES, text
+    for text in (f"{word} 7", f"{word} maybe later", f"not {word}"):
+        assert classify(text) is Says.NOTHING, text
+
+
+def test_a_yes_is_one_in_its_own_languages() -> None:
+    for text, languages in (
+        ("Tak!", {"pl"}),
+        ("ANO", {"cs"}),
+        ("ja", {"da", "de", "nb", "nl", "sv"}),
+        ("si", {"es", "it"}),
+        ("हाँ", {"hi"}),
+        ("Yes", {"en"}),
+        ("no", set()),
+        ("", set()),
+    ):
+        assert keywords.yes_in(text) == languages, text
+    assert {code for word in YES.split() for code in keywords.yes_in(word)} | {"fa"} == set(
+        languages_spoken
+    )
+
+
+@pytest.mark.parametrize("text", ["ह", "हे", "ही", "हो", "है", "नहीं", "नही", "हाय", "क्या", "मत"])
+def test_another_word_of_hindi_is_no_yes(text: str) -> None:
+    assert classify(text) is Says.NOTHING
+
+
+def test_a_no_in_the_same_message_is_the_stronger_one() -> None:
+    assert classify("Stop. Yes.") is Says.OUT
+    assert classify("yes STOP") is Says.NOTHING
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -83,8 +125,8 @@ def test_so_do_start_and_help(words: tuple[str, ...], says: Says) -> None:
         "how do I start?",
         "please help me",
         "information",
-        "YES",
-        "yes",
+        "yes please come by",
+        "oh yes",
         "no",
         "NO",
         "STOP 12345",
@@ -134,11 +176,10 @@ def test_all_of_twilios_own_words_mean_the_same_here() -> None:
     assert {word.lower() for word in TWILIO_STOP} == keywords.TWILIO_STOP
     assert {classify(word) for word in keywords.TWILIO_STOP} == {Says.OUT}
     assert {classify(word) for word in keywords.TWILIO_HELP} == {Says.HELP}
-    # YES answers a question, and nobody asked one.
     assert {w: classify(w) for w in keywords.TWILIO_START} == {
         "start": Says.START,
         "unstop": Says.START,
-        "yes": Says.NOTHING,
+        "yes": Says.YES,
     }
 
 

@@ -23,6 +23,7 @@ from prefs.policy import ALL, Authority, Kind, Outcome, Voice
 from prefs.settings import Settings, keep_token
 from tests.conftest import Api, Clock
 from tests.test_check import taken_away
+from webhooks import keywords
 from webhooks.call import Call, Forged
 from webhooks.twilio import is_signed, verify
 from wsgi import create_app
@@ -490,7 +491,7 @@ def test_a_stop_silences_every_topic_on_that_number_and_nothing_else(
     assert (entry.event.kind, entry.event.voice, entry.event.scope) == (Kind.OUT, Voice.STOP, ALL)
     assert entry.evidence
     assert (entry.evidence["text"], entry.evidence["to"]) == ("STOP", SENDER)
-    assert entry.evidence["keywords"] == "version 1"
+    assert entry.evidence["keywords"] == f"version {keywords.VERSION}"
 
 
 @ONE_STORE

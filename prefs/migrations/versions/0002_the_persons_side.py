@@ -10,6 +10,17 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    # First: while it is built only events wait, and no check.
+    through_links = "kind = 'out' AND door IN ('one-click', 'unsubscribe link', 'preference page')"
+    op.create_index(
+        "event_links",
+        "event",
+        ["tenant_id", "heard_at", "position"],
+        unique=False,
+        sqlite_where=sa.text(through_links),
+        postgresql_where=sa.text(through_links),
+    )
+
     for table, name, default in (
         ("brand", "postal_address", ""),
         ("brand", "mail_from", ""),

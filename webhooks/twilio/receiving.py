@@ -17,9 +17,11 @@ from twilio.request_validator import (
 from twilio.twiml.messaging_response import MessagingResponse
 from werkzeug.datastructures import MultiDict
 
+from prefs import letters
 from prefs.address import Address, BadAddress, Channel
 from prefs.directory import Sender, Tenant
 from prefs.ledger import Recorded, Said, Subject
+from prefs.letters import Agreed
 from prefs.policy import ALL, Authority, Event, Kind, Millis, Outcome, Voice
 from prefs.settings import Settings
 from webhooks import keywords
@@ -29,6 +31,15 @@ from webhooks.keywords import Says
 DOOR = "text message"
 
 
+class Yes(NamedTuple):
+    """A YES, which is a word only if somebody asked: ``letters.said_yes`` knows."""
+
+    address: Address
+    languages: frozenset[str]
+    evidence: Mapping[str, str]
+    source_id: str
+
+
 class Heard(NamedTuple):
     """What a message said, and the event that it is, if any."""
 
@@ -36,6 +47,7 @@ class Heard(NamedTuple):
     said: Said | None
     text: str
     answered_by_twilio: bool
+    yes: Yes | None = None
 
 
 # The signed string has no separators, so one request can be cut into names and values anew.
@@ -92,13 +104,15 @@ def translate(call: Call, tenant: Tenant, sender: Sender, now: Millis) -> Heard:
     # With Advanced Opt-Out, Twilio says what it took the message for, in any language.
     twilio_says = _OPT_OUT_TYPES.get(call.form.get("OptOutType", "").upper())
     says = keywords.classify(text)
+    is_yes = says is Says.YES and twilio_says in (None, Says.START)
     if says is not Says.OUT:
         # Twilio's label may widen what is a no, and never hides one.
         says = twilio_says or says
     event = _event(says, now)
     answered = twilio_says is not None or _answers_itself(sender, text)
+    yes = _yes(call, sender) if is_yes else None
     if event is None:
-        return Heard(says, None, text, answered)
+        return Heard(says, None, text, answered, yes)
     author = call.form.get("From", "")
     if ":" in author and event.kind is not Kind.OUT:
         # A START on WhatsApp or RCS says nothing about texts; a STOP there is taken for
@@ -115,14 +129,32 @@ def translate(call: Call, tenant: Tenant, sender: Sender, now: Millis) -> Heard:
         event,
         source="twilio",
         source_id=call.form["MessageSid"],
-        evidence={
-            "text": text[:1600],
-            "to": sender.identity,
-            "keywords": f"version {keywords.VERSION}",
-            "opt_out_type": call.form.get("OptOutType", "")[:16],
-        },
+        evidence=_evidence(call, sender),
     )
-    return Heard(says, said, text, answered)
+    return Heard(says, said, text, answered, yes)
+
+
+def _evidence(call: Call, sender: Sender) -> dict[str, str]:
+    return {
+        "text": call.form.get("Body", "")[:1600],
+        "to": sender.identity,
+        "keywords": f"version {keywords.VERSION}",
+        "opt_out_type": call.form.get("OptOutType", "")[:16],
+    }
+
+
+def _yes(call: Call, sender: Sender) -> Yes | None:
+    """None where it cannot be told who said it, or what they answer: then it says nothing."""
+    author, sid = call.form.get("From", ""), call.form.get("MessageSid", "")
+    # What was asked by text is answered by text, and not on WhatsApp or RCS.
+    if ":" in author or not _SID.fullmatch(sid):
+        return None
+    try:
+        address = Address.parse(Channel.SMS, author)
+    except BadAddress:
+        return None
+    languages = keywords.yes_in(call.form.get("Body", ""))
+    return Yes(address, languages, _evidence(call, sender), sid)
 
 
 _OPT_OUT_TYPES: Mapping[str, Says] = {
@@ -153,19 +185,33 @@ def _answers_itself(sender: Sender, text: str) -> bool:
     return keywords.as_twilio_reads(text) in known
 
 
-def reply(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sender) -> Response:
+def reply(
+    heard: Heard,
+    recorded: Recorded | None,
+    agreed: Agreed | None,
+    tenant: Tenant,
+    sender: Sender,
+) -> Response:
     """TwiML with one answer at the most. As text/plain it would be texted to the person."""
     answer = MessagingResponse()
-    if text := _text(heard, recorded, tenant, sender):
+    if text := _text(heard, recorded, agreed, tenant, sender):
         answer.message(text)
     return Response(str(answer), content_type="text/xml; charset=utf-8")
 
 
-def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sender) -> str | None:
+def _text(
+    heard: Heard,
+    recorded: Recorded | None,
+    agreed: Agreed | None,
+    tenant: Tenant,
+    sender: Sender,
+) -> str | None:
     if heard.answered_by_twilio:
         return None
     brand = next(b for b in tenant.brands.values() if b.id == sender.brand_id)
     name = tenant.name[:60]
+    if agreed is not None and agreed.gets:
+        return letters.welcome(brand, agreed.topic, agreed.language)
     if heard.says is Says.HELP:
         return f"{brand.name[:40]}: for help, {brand.contact[:80]}. Reply STOP to unsubscribe."
     if recorded is None:
@@ -180,9 +226,15 @@ def _text(heard: Heard, recorded: Recorded | None, tenant: Tenant, sender: Sende
         return (
             f"{name}: you are unsubscribed and get no more marketing texts. START undoes this STOP."
         )
+    if agreed is not None:
+        return _still_out(name) if stopped else None
     if stopped:
-        return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."
+        return _still_out(name)
     if recorded.standing.outs:
         # Somebody, in another way, said another no, and START takes back none but a STOP.
         return f"{name}: your STOP is taken back. What you unsubscribed from elsewhere stays so."
     return f"{name}: you get texts again as before. Reply HELP for help, STOP to unsubscribe."
+
+
+def _still_out(name: str) -> str:
+    return f"{name}: you are still unsubscribed. To get texts again, send START in 3 minutes."

@@ -1,0 +1,45 @@
+"""What we ourselves send: the question whether somebody wants a topic, and a link they asked for.
+
+An address that somebody has typed in is kept in the letter alone, until it was answered or can
+be no longer. Only the answer of whoever reads that mailbox, or holds that phone, makes it known.
+"""
+
+from prefs.letters.answering import Agreed, Confirmed, confirm, refuse, said_yes
+from prefs.letters.asking import Asked, Letter, ask, ask_for_link, asks_in_vain
+from prefs.letters.posting import (
+    PerhapsSent,
+    can_send,
+    claim_due,
+    failed,
+    is_due,
+    is_wanted,
+    sent,
+    texting,
+    tidy,
+)
+from prefs.letters.words import Written, welcome, written
+
+__all__ = [
+    "Agreed",
+    "Asked",
+    "Confirmed",
+    "Letter",
+    "PerhapsSent",
+    "Written",
+    "ask",
+    "ask_for_link",
+    "asks_in_vain",
+    "can_send",
+    "claim_due",
+    "confirm",
+    "failed",
+    "is_due",
+    "is_wanted",
+    "refuse",
+    "said_yes",
+    "sent",
+    "texting",
+    "tidy",
+    "welcome",
+    "written",
+]
