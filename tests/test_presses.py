@@ -44,8 +44,13 @@ class Presser:
 
     def _one(self, line: http.client.HTTPConnection, path: str) -> list[int]:
         told: list[int] = []
-        while len(told) < MOST_TRIES:
-            line.request("POST", path, FIELD, {"Content-Type": FORM})
+        for _ in range(MOST_TRIES):
+            try:
+                line.request("POST", path, FIELD, {"Content-Type": FORM})
+            except (BrokenPipeError, ConnectionResetError):
+                # A server may close a line between two requests: nothing was said on it.
+                line.close()
+                continue
             answer = line.getresponse()
             body = answer.read()
             told.append(answer.status)
