@@ -23,7 +23,8 @@ def create_app(opened: Installation | None = None) -> Flask:
     if opened is None:
         opened = Installation.open(Settings.load(os.environ))
         opened.directory.watch()
-        letters.watch(opened)
+        if not opened.settings.preview:
+            letters.watch(opened)
     app = Flask("prefs.web")
     door.install(app, opened)
     app.register_blueprint(health)

@@ -18,7 +18,7 @@ from prefs.database import migrate
 from prefs.demo import Cast
 from prefs.installation import Installation
 from prefs.policy import Millis
-from prefs.settings import Settings, create_secrets
+from prefs.settings import Settings, create_secrets, keep_token
 from tests.browser import browser, shoot
 from tests.postgres import Server
 from wsgi import create_app
@@ -93,14 +93,26 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def sends() -> bool:
+    """Whether letters have a way out, which is all that a page asks: nobody listens there."""
+    return True
+
+
+NOTHING_SENDS = pytest.mark.parametrize("sends", [False])
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, sends: bool) -> Settings:
     data = tmp_path / "data"
     create_secrets(data)
+    if sends:
+        keep_token(data, "twilio", demo.ACCOUNT, demo.TOKEN)
     return Settings.load(
         {
             "PREFS_DATA": str(data),
             "PREFS_DATABASE_URL": database_url,
             "PREFS_PUBLIC_URL": "https://prefs.example.com",
+            "PREFS_SMTP_URL": "smtp://127.0.0.1:9" if sends else "",
         }
     )
 

@@ -20,6 +20,7 @@ from prefs.demo import Cast
 from prefs.installation import Installation
 from prefs.ledger import Subject
 from prefs.settings import Settings
+from tests.conftest import NOTHING_SENDS
 
 ROOT = Path(__file__).parent.parent
 
@@ -139,6 +140,7 @@ def test_replay_finds_no_difference_and_finds_one(
     assert prefs("replay", code=1).endswith("1 differences.\n")
 
 
+@NOTHING_SENDS
 def test_doctor_names_the_webhook_and_the_missing_token(prefs: Command, cast: Cast) -> None:
     found = prefs("doctor", code=1)
     assert "no token for AC" in found

@@ -14,7 +14,7 @@ from prefs.installation import Installation
 from prefs.links import CONFIRM_FOR, Action
 from prefs.policy import Authority, Kind, Mode, Purpose, written
 from prefs.settings import Settings, Smtp, keep_token
-from tests.conftest import Api, Clock
+from tests.conftest import NOTHING_SENDS, Api, Clock
 from wsgi import create_app
 
 GRACE = "Grace@Example.org"
@@ -103,6 +103,7 @@ def test_we_send_it_ourselves_where_we_can(
     ]
 
 
+@NOTHING_SENDS
 def test_where_we_cannot_the_sender_is_told_and_nothing_is_asked(
     api: Api, opened: Installation
 ) -> None:
@@ -165,6 +166,7 @@ def test_a_language_that_nobody_speaks_here_is_english(api: Api) -> None:
     assert "Somebody asked" in ask(api, language="tlh").get_json()["text"]
 
 
+@NOTHING_SENDS
 def test_the_doctor_says_where_nobody_can_be_asked(
     opened: Installation, cast: Cast, settings: Settings
 ) -> None:

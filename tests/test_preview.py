@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser
 from sqlalchemy import func, select
 
-from prefs import languages, tables
+from prefs import languages, ledger, tables
+from prefs.address import Address, Channel
 from prefs.demo import Cast
 from prefs.installation import Installation
 from prefs.settings import Settings
@@ -154,6 +155,22 @@ def test_letters_are_shown_in_every_language(visitor: FlaskClient) -> None:
 def test_a_code_opens_alices_choices(visitor: FlaskClient) -> None:
     [made] = [s for s in shown(visitor.post("/preview").text) if "by the code" in s.name]
     assert "Emails to a•••@e•••.org" in words(made.open(visitor))
+
+
+def test_a_demo_shows_the_letter_that_it_does_not_send_and_its_link_signs_up(
+    visitor: FlaskClient, opened: Installation, cast: Cast
+) -> None:
+    asked = visitor.post("/s/acme/events", data={"address": "zoe@example.org", "channel": "email"})
+    assert "We are sending a message to" in asked.text
+    page = visitor.get("/preview").text
+    assert "To z•••@e•••.org" in page
+    (found,) = re.findall(r'href="(/c/[^"]+)">Open its link', page)
+    visitor.post(found, data={"answer": "yes"})
+    zoe = Address(Channel.EMAIL, "zoe@example.org")
+    with opened.database.reading() as connection:
+        standing = ledger.standing(connection, cast.tenant.id, cast.tenant.digest(zoe))
+    assert [c.scope for c in standing.consents] == [cast.tenant.topic("events").scope]
+    assert "To z•••" not in visitor.get("/preview").text
 
 
 def test_looking_writes_nothing(visitor: FlaskClient, opened: Installation) -> None:

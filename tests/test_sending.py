@@ -31,7 +31,7 @@ from prefs.ledger import Said, Subject
 from prefs.letters.posting import LEASE
 from prefs.policy import ALL, Authority, Event, Kind, Mode, Purpose, Voice
 from prefs.settings import BadSetting, Settings, Smtp, keep_token
-from tests.conftest import Clock
+from tests.conftest import NOTHING_SENDS, Clock
 from tests.test_serve import Running, within
 from webhooks import smtp
 from webhooks.letters import deliver, tidy
@@ -374,6 +374,7 @@ def test_what_is_over_is_forgotten_to_the_last_some_at_a_time(
     assert rows(post) == []
 
 
+@NOTHING_SENDS
 def test_without_a_mail_server_letters_wait(
     opened: Installation, ask: Ask, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,8 @@ from prefs.letters.posting import (
     sent,
     texting,
     tidy,
+    waiting,
+    writer,
 )
 from prefs.letters.words import Written, welcome, written
 
@@ -40,6 +42,8 @@ __all__ = [
     "sent",
     "texting",
     "tidy",
+    "waiting",
     "welcome",
+    "writer",
     "written",
 ]

@@ -156,10 +156,30 @@ def tidy(connection: Connection, now: Millis, limit: int = 1000) -> int:
 
 
 def can_send(settings: Settings, tenant: Tenant, brand: Brand, channel: Channel) -> bool:
-    """Whether we ourselves can send for a brand on a channel."""
+    """Whether we ourselves can send for a brand on a channel. A demo shows what it would send."""
+    if settings.preview:
+        return channel is not Channel.PUSH
     if channel is Channel.EMAIL:
         return settings.smtp is not None and bool(brand.mail_from)
     return channel is Channel.SMS and texting(settings, tenant, brand.id) is not None
+
+
+def writer(settings: Settings, tenant: Tenant, channel: Channel) -> Brand | None:
+    """The first brand that can send on a channel, for a letter that is of all of them."""
+    brands = tenant.brands.values()
+    return next((b for b in brands if can_send(settings, tenant, b, channel)), None)
+
+
+def waiting(connection: Connection, tenant: int, limit: int = 20) -> list[Letter]:
+    """The newest letters that are not sent yet."""
+    table = tables.letter
+    found = connection.execute(
+        select(table)
+        .where(table.c.tenant_id == tenant, table.c.due_at.is_not(None), table.c.value.is_not(None))
+        .order_by(table.c.id.desc())
+        .limit(limit)
+    )
+    return [_letter(row) for row in found]
 
 
 def texting(settings: Settings, tenant: Tenant, brand_id: int) -> Sender | None:

@@ -76,6 +76,7 @@ def _tenant() -> Tenant:
 
 def _page(tenant: Tenant, code: str | None = None) -> Response:
     groups = [_of_brand(tenant, brand) for brand in tenant.brands.values()]
+    groups.insert(0, _waiting(tenant))
     html = render_template(
         "preview.html",
         groups=[*groups, _of_people(tenant), _of_anybody(tenant, code)],
@@ -182,6 +183,19 @@ def _letters(tenant: Tenant, brand: Brand, topic: Topic) -> Iterator[tuple[str, 
         yield "The answer to a YES", Written("", welcome, "")
     yield "A link, by mail", written(_mail(), Scope(brand.id), LINK)
     yield "A link, by text", written(_phone(), Scope(brand.id), LINK)
+
+
+def _waiting(tenant: Tenant) -> Group:
+    """What the demo would have sent: it sends nothing, and its questions are answered here."""
+    opened = door.installation()
+    with door.reading() as connection:
+        found = letters.waiting(connection, tenant.id)
+    told = tuple(
+        (f"To {Address(letter.channel, letter.value or '').masked}", written)
+        for letter in found
+        for written in [letters.written(tenant, letter, opened.links, "")]
+    )
+    return Group("Letters that a demo does not send", [], told)
 
 
 def _of_people(tenant: Tenant) -> Group:

@@ -21,7 +21,7 @@ from prefs.installation import Installation
 from prefs.ledger import Entry
 from prefs.policy import ALL, Authority, Kind, Outcome, Voice
 from prefs.settings import Settings, keep_token
-from tests.conftest import Api, Clock
+from tests.conftest import NOTHING_SENDS, Api, Clock
 from tests.test_check import taken_away
 from webhooks import keywords
 from webhooks.call import Call, Forged
@@ -375,6 +375,7 @@ def test_two_tokens_hold_during_a_rotation_and_the_third_last_no_longer(
 
 
 @ONE_STORE
+@NOTHING_SENDS
 def test_without_a_token_nothing_is_let_in(client: FlaskClient) -> None:
     for token in ("", TOKEN):
         assert Twilio(client).send(message("STOP"), token=token).status_code == 403

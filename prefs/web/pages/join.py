@@ -17,6 +17,7 @@ from prefs.links import CONFIRM_FOR, Action, BadLink, Claim
 from prefs.policy import Message, Purpose, Scope, Standing, Topic, Verdict, may_send
 from prefs.web import door
 from prefs.web.pages import show
+from prefs.web.pages.problems import sends_links
 from prefs.web.pages.visit import Visit, by_script, form, known, masked, opened, out
 
 joining = Blueprint("join", __name__)
@@ -74,12 +75,9 @@ def _topic(slug: str, name: str) -> tuple[Tenant, Topic]:
 
 
 def _channels(tenant: Tenant, topic: Topic) -> Sequence[Channel]:
-    """Those on which somebody can be asked for themselves: an app asks on its own screen."""
-    asked = [channel for channel in topic.offered if channel is not Channel.PUSH]
+    """Those on which we can ask. A push token is in no form: an app asks on its own screen."""
     brand, settings = tenant.brand_of(topic.scope), door.installation().settings
-    ours = [c for c in asked if brand and letters.can_send(settings, tenant, brand, c)]
-    # Where nothing is set up yet, a letter waits until it is.
-    return ours or asked
+    return [c for c in topic.offered if brand and letters.can_send(settings, tenant, brand, c)]
 
 
 def _channel(tenant: Tenant, topic: Topic, sent: Mapping[str, str]) -> Channel:
@@ -328,17 +326,20 @@ def send_link(slug: str) -> Response:
     request.max_content_length = LONGEST_FORM
     text = form().get("address", "")
     channel = Channel.EMAIL if "@" in text else Channel.SMS
+    brand = letters.writer(door.installation().settings, tenant, channel)
     try:
         address = _reachable(channel, text)
     except BadAddress:
         told = show.say("Please check it: name@example.org, or a number such as +44 7700 900123.")
         return _lost(tenant, text[:200], told)
+    if brand is None:
+        return _lost(tenant, text[:200], show.say("This cannot be sent to you."))
     with door.writing() as connection:
         letters.ask_for_link(
             connection,
             tenant,
             address,
-            _who_writes(tenant, channel),
+            brand,
             language=show.language().code,
             network=request.remote_addr,
             now=door.now(),
@@ -346,17 +347,10 @@ def send_link(slug: str) -> Response:
     return show.page("asked.html", tenant, channel=channel, address=address.masked, link=True)
 
 
-def _who_writes(tenant: Tenant, channel: Channel) -> Brand:
-    """The first brand that can send there: the link is of all of them."""
-    settings, brands = door.installation().settings, list(tenant.brands.values())
-    able = (b for b in brands if letters.can_send(settings, tenant, b, channel))
-    return next(able, brands[0])
-
-
 def _tenant(slug: str) -> Tenant:
     tenant = door.installation().directory.find(lambda known: known.tenant(slug))
-    if tenant is None or not tenant.brands:
-        raise BadLink("nobody sends anything here")
+    if tenant is None or not sends_links(tenant):
+        raise BadLink("nobody sends a link here")
     show.use_language(None, tenant)
     return tenant
 

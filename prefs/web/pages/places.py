@@ -119,6 +119,9 @@ def may_turn_on(visit: Visit, place: Place, topic: Topic, decision: Decision) ->
     if place.direct and decision.reason not in CONFIRMED_ALONE:
         return decision.reason not in FOR_THE_RIGHTS_DESK
     standing, channel = place.known.standing, place.subject.channel
+    brand, settings = visit.tenant.brand_of(topic.scope), door.installation().settings
+    if brand is None or not letters.can_send(settings, visit.tenant, brand, channel):
+        return False
     return place.address is not None and not letters.asks_in_vain(
         visit.tenant, topic, channel, standing, standing.seq, door.now()
     )

@@ -6,6 +6,8 @@ A program that asks for JSON is told the same in the JSON of RFC 9457.
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from prefs import letters
+from prefs.address import Channel
 from prefs.database import Unavailable
 from prefs.directory import Tenant
 from prefs.links import BadLink
@@ -87,6 +89,12 @@ def _unexpected(error: Exception) -> Response:
     )
 
 
+def sends_links(tenant: Tenant) -> bool:
+    """Whether anybody here can be sent a link."""
+    settings = door.installation().settings
+    return any(letters.writer(settings, tenant, c) for c in (Channel.EMAIL, Channel.SMS))
+
+
 def _problem(status: int, heading: str, advice: str, tenant: Tenant | None = None) -> Response:
     if by_script():
         return door.Problem(status, advice).response()
@@ -96,7 +104,7 @@ def _problem(status: int, heading: str, advice: str, tenant: Tenant | None = Non
         tenant,
         heading=heading,
         advice=advice,
-        ask=show.here(f"/lost/{tenant.slug}") if tenant and brands else None,
+        ask=show.here(f"/lost/{tenant.slug}") if tenant and sends_links(tenant) else None,
         code=show.here("/code") if status == 404 else None,
         contacts=dict.fromkeys(brand.contact for brand in brands if brand.contact),
     )
