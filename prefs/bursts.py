@@ -10,14 +10,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, select, tuple_
 
-from prefs import ledger, tables
+from prefs import ledger, networks, tables
 from prefs.address import Address, Channel
 from prefs.directory import BadEntry, Tenant, Unknown
 from prefs.ledger import Said, Subject
@@ -393,21 +391,8 @@ def _domain(out: _Out) -> _Key | None:
 
 def _network(out: _Out) -> _Key | None:
     # A mailbox provider posts the one click of all its users from few addresses (RFC 8058).
-    return None if out.door == "one-click" else _network_of(out.ip)
-
-
-@lru_cache(maxsize=4096)
-def _network_of(ip: str) -> _Key | None:
-    """What one customer has at least: a /24, or in IPv6 a /48 (RFC 6177)."""
-    try:
-        shown = ip_address(ip)
-    except ValueError:
-        return None
-    shown = getattr(shown, "ipv4_mapped", None) or shown
-    if not shown.is_global:
-        # Behind a proxy that PREFS_PROXIES does not count, everybody comes from its address.
-        return None
-    return "network", str(ip_network((shown, 24 if shown.version == 4 else 48), strict=False))
+    near = None if out.door == "one-click" else networks.of(out.ip)
+    return ("network", near) if near else None
 
 
 def _members(outs: Sequence[_Out]) -> list[Member]:
@@ -429,7 +414,7 @@ def _members(outs: Sequence[_Out]) -> list[Member]:
 
 
 def _hand(out: _Out) -> tuple[str, _Key | str, str]:
-    return out.door, _network_of(out.ip) or out.ip, out.user_agent
+    return out.door, networks.of(out.ip) or out.ip, out.user_agent
 
 
 def _burst(name: str, keys: set[_Key], outs: Sequence[_Out], members: tuple[Member, ...]) -> Burst:

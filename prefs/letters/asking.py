@@ -1,6 +1,5 @@
 """The question, and how often we ask it."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from prefs import languages, ledger, tables
+from prefs import languages, ledger, networks, tables
 from prefs.address import Address, BadAddress, Channel
 from prefs.directory import BadEntry, Brand, Tenant
 from prefs.ledger import Said, Subject
@@ -250,18 +249,10 @@ def takes_no_link(channel: Channel, standing: Standing) -> bool:
 # --- how often ---
 
 
-def _crowd(tenant: Tenant, network: str | None) -> bytes | None:
+def _crowd(tenant: Tenant, ip: str | None) -> bytes | None:
     """The neighbourhood of an IP, as it may be kept: keyed, and of no use to anybody else."""
-    if network is None:
-        return None
-    try:
-        ip = ipaddress.ip_address(network)
-    except ValueError:
-        return None
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip
-    wide = ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False)
-    return bytes.fromhex(tenant.fingerprint(f"network {wide}"))
+    near = networks.of(ip) if ip else None
+    return bytes.fromhex(tenant.fingerprint(f"network {near}")) if near else None
 
 
 def _is_crowded(connection: Connection, tenant: Tenant, crowd: bytes | None, now: Millis) -> bool:
