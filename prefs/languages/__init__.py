@@ -16,6 +16,7 @@ from babel.core import negotiate_locale
 from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 
 from prefs.policy import Millis
 
@@ -54,6 +55,9 @@ class Language:
     def say(self, sentence: str, **names: object) -> str:
         """The sentence in this language, with ``%(name)s`` filled in."""
         return self.catalogue.gettext(sentence) % names
+
+    def number(self, number: int) -> str:
+        return format_decimal(number, locale=self._locale)
 
     def day(self, moment: Millis) -> str:
         """The date, in UTC, as it is written out in this language."""

@@ -234,7 +234,7 @@ class Saving:
         if Outcome.REFUSED in outcomes:
             self.done.conflict = True
         elif outcomes or limit_of(places[0], topic) == per_week:
-            few = show.say("At most %(number)s a week", number=per_week)
+            few = show.say("At most %(number)s a week", number=show.language().number(per_week))
             told = few if per_week else show.say("No limit")
             self.done.changes.append((show.title(topic), told))
         else:

@@ -27,6 +27,7 @@ def speak(app: Flask) -> None:
         newstyle=True,
     )
     app.jinja_env.filters["day"] = lambda moment: language().day(moment)
+    app.jinja_env.filters["number"] = lambda number: language().number(number)
 
 
 # --- the language ---
