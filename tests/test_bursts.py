@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from prefs import bursts, directory, ledger, rights
 from prefs.address import Address, Channel
-from prefs.bursts import UnknownBurst
+from prefs.bursts import UnknownBurst, finding
 from prefs.demo import Cast
 from prefs.directory import SCOPES
 from prefs.installation import Installation
@@ -257,8 +257,8 @@ def test_it_is_looked_for_where_it_is_asked_for(machine: Machine, api: Api, cloc
 def test_reading_is_bounded_and_says_where_to_go_on(
     machine: Machine, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bursts, "MOST_READ", 25)
-    monkeypatch.setattr(bursts, "_READ_AT_ONCE", 7)
+    monkeypatch.setattr(finding, "MOST_READ", 25)
+    monkeypatch.setattr(finding, "_READ_AT_ONCE", 7)
     for name in ("one", "two", "three"):
         machine.press(firm(12, f"{name}.example"), ip="127.0.0.1")
         machine.clock.forward(minutes=2)

@@ -28,6 +28,7 @@ from prefs import (
     tables,
 )
 from prefs.address import Address, Channel
+from prefs.bursts import finding, undoing
 from prefs.database import Unavailable
 from prefs.demo import ALICE, BOB, Cast
 from prefs.directory import (
@@ -126,14 +127,14 @@ VERBS: list[Callable[..., Any]] = [
     *(ledger.of_person, ledger.family, rights.erase, devices.register),
     *(letters.ask, letters.ask_for_link, letters.confirm, letters.refuse, letters.said_yes),
     *(asking.locked, short_links.kept, codes.make, minting.kept),
-    *(bursts.find, bursts.named, bursts.undo),
+    *(bursts.find, bursts.named, bursts.undo, finding.words_of),
 ]
 
 FOUND_BY_THEIR_CODE: list[Callable[..., Any]] = [short_links.opened, codes.use]
 """What a person types says whose it is, and nothing else does. Both give the tenant back."""
 
 
-OTHERS = (short_links, codes, minting, bursts)
+OTHERS = (short_links, codes, minting, finding, undoing)
 
 
 def test_there_is_no_verb_without_a_tenant() -> None:

@@ -1,37 +1,24 @@
-"""Opt-outs through links that look like a machine's: flagged, and taken back by an operator alone.
-
-Some security scanners open every link of a mail and press every button. Whoever they pressed
-for is out at once and stays out: a no in doubt is a no. Nothing here is stored when an out is
-recorded; a burst is found when somebody looks, and finding writes nothing.
-"""
+"""Finding bursts in what was said. Nothing here writes."""
 
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, select, tuple_
 
-from prefs import ledger, networks, tables
+from prefs import networks, tables
 from prefs.address import Address, Channel
-from prefs.directory import BadEntry, Tenant, Unknown
-from prefs.ledger import Said, Subject
+from prefs.bursts.mailboxes import PUBLIC, PUBLIC_IN_COUNTRIES
+from prefs.directory import Tenant, Unknown
 from prefs.policy import (
     Authority,
-    Decision,
-    Event,
     Kind,
-    Message,
     Millis,
-    Purpose,
     Scope,
-    Standing,
-    Topic,
     Voice,
-    may_send,
     taken_back,
 )
 
@@ -44,10 +31,6 @@ WITHIN: Millis = 60_000
 
 LOOK_BACK: Millis = 7 * 24 * 3600 * 1000
 """How far back is looked where nobody says since when."""
-
-UNDONE_AT_ONCE = 200
-"""Members in one transaction: every address stays locked until it ends, on SQLite every other
-writer waits, and who waits for five seconds is sent away."""
 
 MOST_READ = 50_000
 _READ_AT_ONCE = 5_000
@@ -62,37 +45,6 @@ DOORS: Mapping[str, str] = {
     "preference page": "the preference page",
 }
 """The doors that a link opens, in words."""
-
-_PUBLIC = """
-gmail.com googlemail.com icloud.com me.com mac.com mail.com email.com usa.com aim.com
-comcast.net verizon.net att.net sbcglobal.net bellsouth.net cox.net charter.net
-optonline.net earthlink.net frontier.com windstream.net juno.com netzero.net rr.com
-spectrum.net rogers.com shaw.ca sympatico.ca bell.net telus.net videotron.ca cogeco.ca
-proton.me protonmail.com pm.me tutanota.com tuta.com tuta.io fastmail.com fastmail.fm
-hey.com zoho.com hushmail.com mailbox.org posteo.de duck.com mozmail.com
-privaterelay.appleid.com web.de t-online.de freenet.de arcor.de online.de 1und1.de mail.de
-vodafone.de kabelmail.de orange.fr wanadoo.fr free.fr sfr.fr laposte.net neuf.fr bbox.fr
-numericable.fr btinternet.com sky.com virginmedia.com ntlworld.com blueyonder.co.uk
-talktalk.net tiscali.co.uk plus.net eircom.net libero.it virgilio.it tiscali.it alice.it
-tim.it tin.it fastwebnet.it aruba.it telefonica.net terra.es sapo.pt ziggo.nl kpnmail.nl
-planet.nl hetnet.nl home.nl xs4all.nl telenet.be skynet.be proximus.be bluewin.ch hispeed.ch
-a1.net chello.at telia.com comhem.se online.no mail.dk wp.pl o2.pl onet.pl interia.pl op.pl
-seznam.cz centrum.cz email.cz azet.sk freemail.hu citromail.hu abv.bg mail.bg ukr.net i.ua
-mail.ru bk.ru inbox.ru list.ru internet.ru ya.ru rambler.ru qq.com foxmail.com 163.com
-126.com yeah.net sina.com sina.cn sohu.com aliyun.com 139.com naver.com hanmail.net daum.net
-nate.com kakao.com docomo.ne.jp ezweb.ne.jp au.com softbank.ne.jp i.softbank.jp nifty.com
-ocn.ne.jp biglobe.ne.jp rediffmail.com uol.com.br bol.com.br terra.com.br ig.com.br
-globo.com walla.co.il walla.com bigpond.com bigpond.net.au optusnet.com.au iinet.net.au
-tpg.com.au xtra.co.nz
-"""
-PUBLIC = frozenset(_PUBLIC.split())
-PUBLIC_IN_COUNTRIES = re.compile(
-    r"(?:yahoo|ymail|rocketmail|hotmail|outlook|live|msn|windowslive|aol|gmx|yandex)"
-    r"\.(?:com?\.)?[a-z]{2,3}"
-)
-"""Mailbox providers that anybody can have an address with: after a big send, thousands of their
-users may well leave within one minute. One that is missing here is flagged too often, and
-nothing follows from a flag."""
 
 
 class UnknownBurst(Unknown):
@@ -145,43 +97,6 @@ class Found(NamedTuple):
 
     bursts: list[Burst]
     reached: Millis | None
-
-
-class Became(StrEnum):
-    """What an undo did for a member."""
-
-    UNDONE = "undone"
-    REPEATED = "repeated"
-    UNDONE_BEFORE = "undone_before"
-
-
-class Turn(NamedTuple):
-    """Whether a topic may be sent, before the undo and after it."""
-
-    topic: Topic
-    before: Decision
-    after: Decision
-
-
-class Touched(NamedTuple):
-    member: Member
-    became: Became
-    retracted: tuple[int, ...]
-    turns: tuple[Turn, ...]
-
-
-class Undone(NamedTuple):
-    """``left`` members are still to be undone: do it again."""
-
-    burst: Burst
-    touched: list[Touched]
-    left: int
-
-    def count(self, became: Became) -> int:
-        return sum(one.became is became for one in self.touched)
-
-
-# --- found ---
 
 
 def find(
@@ -314,9 +229,9 @@ def _bursts(
     parts = [(_id(tenant, part), keys, part) for keys, part in _parts(outs)]
     parts = [one for one in parts if wanted in (None, one[0])]
     members = [_members(part) for _, _, part in parts]
-    known = _words(connection, tenant, {m.digest for group in members for m in group})
+    known = words_of(connection, tenant, {m.digest for group in members for m in group})
     return [
-        _burst(name, keys, part, tuple(_looked_up(m, known[m.digest]) for m in group))
+        _burst(name, keys, part, tuple(looked_up(m, known[m.digest]) for m in group))
         for (name, keys, part), group in zip(parts, members, strict=True)
     ]
 
@@ -457,13 +372,13 @@ class _Word(NamedTuple):
     retracts: tuple[int, ...]
 
 
-def _words(
+def words_of(
     connection: Connection, tenant: Tenant, digests: Iterable[bytes]
 ) -> dict[bytes, list[_Word]]:
     """The outs of these addresses, and what was taken back."""
     table = tables.event
     words: dict[bytes, list[_Word]] = defaultdict(list)
-    for chunk in _chunks(sorted(digests)):
+    for chunk in chunks(sorted(digests)):
         found = connection.execute(
             select(
                 *(table.c.digest, table.c.seq, table.c.brand_id, table.c.topic_id),
@@ -481,12 +396,12 @@ def _words(
     return words
 
 
-def _chunks(digests: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def chunks(digests: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     for start in range(0, len(digests), _ASKED_AT_ONCE):
         yield digests[start : start + _ASKED_AT_ONCE]
 
 
-def _looked_up(member: Member, words: Sequence[_Word]) -> Member:
+def looked_up(member: Member, words: Sequence[_Word]) -> Member:
     """The member with what became of its outs since."""
     gone = taken_back({word.seq: word.retracts for word in words})
     flagged = {out.seq for out in member.outs}
@@ -505,101 +420,3 @@ def _looked_up(member: Member, words: Sequence[_Word]) -> Member:
             for out in member.outs
         )
     )
-
-
-# --- undone ---
-
-
-def reasoned(reason: str) -> None:
-    """Raises ``BadEntry`` where an undo is given no reason."""
-    if not reason.strip() or len(reason) > 500:
-        raise BadEntry("reason", "say in 1 to 500 characters why this was a machine")
-
-
-def undo(
-    connection: Connection,
-    tenant: Tenant,
-    burst: Burst,
-    reason: str,
-    by: str,
-    now: Millis,
-    most: int = UNDONE_AT_ONCE,
-) -> Undone:
-    """Takes the outs of a burst back, of at most so many members, and of none who repeated theirs.
-
-    ``burst`` may have been found in an earlier transaction: which outs it has never changes, and
-    what has become of them is looked up again. Everything else that was said stands. ``reason``
-    and ``by`` are evidence, and can be erased. Raises ``BadEntry``.
-    """
-    reasoned(reason)
-    waiting = [member for member in burst.members if member.waiting]
-    chosen = waiting[:most]
-    if chosen:
-        # Who repeats a no at this very moment is waited for, or waits.
-        ledger.lock(connection, tenant.id, [Subject(m.channel, m.digest) for m in chosen])
-    words = _words(connection, tenant, [member.digest for member in chosen])
-    chosen = [_looked_up(member, words[member.digest]) for member in chosen]
-    others = [member for member in burst.members if not member.waiting]
-    before = _standings(connection, tenant, [*chosen, *others])
-    evidence = {"reason": reason, "by": by, "burst": burst.id}
-    ledger.record_many(
-        connection,
-        tenant.id,
-        [
-            Said(
-                Subject(member.channel, member.digest),
-                Event(
-                    Kind.RETRACT,
-                    now,
-                    authority=Authority.OVERRIDE,
-                    door="burst undo",
-                    retracts=member.waiting,
-                ),
-                "burst",
-                f"{burst.id}.{member.digest.hex()}.{member.waiting[0]}",
-                evidence,
-            )
-            for member in chosen
-            if member.waiting
-        ],
-    )
-    after = before | _standings(connection, tenant, chosen)
-    return Undone(
-        burst,
-        [
-            _touched(tenant, member, before[member.digest], after[member.digest], now)
-            for member in [*chosen, *others]
-        ],
-        len(waiting) - len(chosen),
-    )
-
-
-def _standings(
-    connection: Connection, tenant: Tenant, members: Sequence[Member]
-) -> dict[bytes, Standing]:
-    found: dict[bytes, Standing] = {}
-    for chunk in _chunks([member.digest for member in members]):
-        for digest, standing in ledger.standings(connection, tenant.id, chunk).items():
-            # One that a newer release wrote is folded from its events.
-            found[digest] = standing or ledger.standing(connection, tenant.id, digest)
-    return found
-
-
-def _touched(
-    tenant: Tenant, member: Member, before: Standing, after: Standing, now: Millis
-) -> Touched:
-    if member.waiting:
-        became = Became.UNDONE
-    elif any(out.repeated and not out.undone for out in member.outs):
-        became = Became.REPEATED
-    else:
-        became = Became.UNDONE_BEFORE
-    turns = []
-    for topic in tenant.topics.values():
-        is_about_it = any(out.scope.covers(topic.scope) for out in member.outs)
-        if topic.purpose is Purpose.MARKETING and member.channel in topic.offered and is_about_it:
-            message = Message(topic, member.channel, member.address)
-            turns.append(
-                Turn(topic, *(may_send(message, standing, now) for standing in (before, after)))
-            )
-    return Touched(member, became, member.waiting, tuple(turns))
