@@ -39,6 +39,7 @@ def test_what_is_off_cannot_be_asked_for_through_an_old_link_and_all_can_be_left
     clock.forward(days=61)
     person = Person(client, target)
     assert [box["on"] for box in person.page.boxes()] == [True]
+    assert "we send a message" not in person.page.text
     answer = client.post(target, data={"shown": "", "saw": "9", "on": "product-news"})
     assert "It cannot be turned on from here." in answer.text
     assert rows(opened) == []

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
-from prefs import codes, ledger
-from prefs.directory import Brand
+from prefs import codes, ledger, letters
+from prefs.directory import Brand, Tenant
 from prefs.links import Action, Claim
 from prefs.policy import (
     ALL,
@@ -146,6 +146,7 @@ def _page(connection: Connection, visit: Visit, places: list[Place], done: Done)
         left_all=all(_left(place) for place in places),
         stopped=any(place.known.standing.stopped for place in shown),
         old=not own.direct and own.address is not None,
+        asks=any(_asks(visit.tenant, place) for place in shown),
         pauses=_pauses(visit, own),
         may_resume=own.direct,
         scopes=[("all", None), *((b.slug, b.named(show.language().code)) for b in brands)],
@@ -153,6 +154,12 @@ def _page(connection: Connection, visit: Visit, places: list[Place], done: Done)
         shown=" ".join(row.name for row in rows if row.on),
         limits=" ".join(f"{t.slug}:{t.limit}" for s in sections for t in s.topics if t.at_most),
     )
+
+
+def _asks(tenant: Tenant, place: Place) -> bool:
+    """Whether a message can be sent there, to ask."""
+    settings, channel = door.installation().settings, place.subject.channel
+    return letters.writer(settings, tenant, channel) is not None
 
 
 def _left(place: Place) -> bool:
