@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Self
 from urllib.parse import unquote
@@ -23,7 +23,13 @@ from email_validator import EmailNotValidError, validate_email
 class Channel(StrEnum):
     EMAIL = "email"
     SMS = "sms"
+    WHATSAPP = "whatsapp"
+    RCS = "rcs"
     PUSH = "push"
+
+
+BY_NUMBER = frozenset({Channel.SMS, Channel.WHATSAPP, Channel.RCS})
+"""Where an address is a phone number. One number is an address of its own on each of them."""
 
 
 class BadAddress(ValueError):
@@ -66,7 +72,7 @@ class Address:
             if _PLAIN_LOCAL.fullmatch(local) and len(local) <= 64 and len(domain) <= 60:
                 return _takes_mail(domain)
             return _is_valid_email(self.value)
-        if self.channel is Channel.SMS:
+        if self.channel in BY_NUMBER:
             try:
                 return _is_possible(phonenumbers.parse(self.value))
             except phonenumbers.NumberParseException:  # a country code that no country has
@@ -80,7 +86,7 @@ class Address:
             local, _, domain = self.value.rpartition("@")
             _, dot, top = domain.rpartition(".")
             return f"{local[:1]}•••@{domain[:1]}•••{dot}{top if dot else ''}"
-        if self.channel is Channel.SMS:
+        if self.channel in BY_NUMBER:
             return f"{self.value[:2]}•••••••{self.value[-2:]}"
         return f"{self.value.partition(':')[0]}:•••"
 
@@ -246,7 +252,7 @@ def _domain_key(domain: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", bare).lower()).rstrip(".")
 
 
-# --- SMS ---
+# --- phone numbers: SMS, WhatsApp, RCS ---
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DIALLED = re.compile(r"\+?[0-9]+[0-9A-Za-z]*")
@@ -256,12 +262,12 @@ _PUNCTUATION = re.compile(r"[\s\-\u2010-\u2015\u2212\u30fc.·•/()\[\]]")
 _INTERNATIONAL = "write the number with + and its country code, then 7 to 15 digits in all"
 
 
-def _sms_key(text: str, region: str | None) -> str:
+def _number_key(channel: Channel, text: str, region: str | None) -> str:
     if region is not None:
         region = _region(region)
     if _E164.fullmatch(text):
         return text
-    return _any_sms_key(text, region)
+    return _any_number_key(channel, text, region)
 
 
 def _region(region: str) -> str:
@@ -270,12 +276,13 @@ def _region(region: str) -> str:
     return region.upper()
 
 
-def _any_sms_key(text: str, region: str | None) -> str:
+def _any_number_key(channel: Channel, text: str, region: str | None) -> str:
     text = unicodedata.normalize("NFKC", _visible(text, _ALL_INVISIBLE))
     text = "".join(str(unicodedata.decimal(sign, sign)) for sign in text)
     if scheme := _SCHEME.fullmatch(text):
-        if scheme[1].lower() not in ("tel", "sms"):
-            raise BadAddress("a number on another channel (whatsapp:, rcs:) is not an SMS number")
+        if (name := scheme[1].lower()) not in ("tel", channel):
+            meant = f"channel {name}" if name in BY_NUMBER else "channel it is on"
+            raise BadAddress(f"a number on another channel: name the {meant}, or only the number")
         text = scheme[2].partition(";")[0]
     number = _PUNCTUATION.sub("", text)
     # A number in E.164's shape is never corrected: numbering plans change (Mexico, Argentina,
@@ -322,6 +329,6 @@ def _push_key(text: str, region: str | None) -> str:
 
 _KEYS: dict[Channel, Callable[[str, str | None], str]] = {
     Channel.EMAIL: _email_key,
-    Channel.SMS: _sms_key,
     Channel.PUSH: _push_key,
+    **{channel: partial(_number_key, channel) for channel in BY_NUMBER},
 }

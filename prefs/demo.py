@@ -149,8 +149,9 @@ def _own(connection: Connection, now: Millis) -> tuple[int, str]:
     email, sms, push = Channel.EMAIL, Channel.SMS, Channel.PUSH
     out, yes = Mode.OPT_OUT, Mode.OPT_IN
     marketing, transactional = Purpose.MARKETING, Purpose.TRANSACTIONAL
+    asked = (sms, Channel.WHATSAPP, Channel.RCS, push)
     for brand, slug, purpose, offered, at_most in (
-        (acme, "product-news", marketing, {email: out, sms: yes, push: yes}, (1, 2, 4)),
+        (acme, "product-news", marketing, {email: out} | dict.fromkeys(asked, yes), (1, 2, 4)),
         (acme, "events", marketing, {email: yes, sms: yes}, ()),
         (acme, "order-updates", transactional, {email: out, sms: out, push: out}, ()),
         (acme, "account-security", transactional, {email: out, sms: out, push: out}, ()),

@@ -50,7 +50,13 @@ class Action(Enum):
 
 
 _TIMED = frozenset({Action.PREFERENCES, Action.UNDO, Action.CONFIRM, Action.DEVICE})
-_CHANNELS = {Channel.EMAIL: 1, Channel.SMS: 2, Channel.PUSH: 3}
+_CHANNELS = {
+    Channel.EMAIL: 1,
+    Channel.SMS: 2,
+    Channel.PUSH: 3,
+    Channel.WHATSAPP: 4,
+    Channel.RCS: 5,
+}
 _CHANNEL_OF = {number: channel for channel, number in _CHANNELS.items()}
 _VERSION = 1
 _HEAD = struct.Struct(">BBIB16sI")

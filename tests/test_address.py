@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from prefs.address import (
+    BY_NUMBER,
     Address,
     BadAddress,
     Channel,
     _any_email_key,
-    _any_sms_key,
+    _any_number_key,
     _is_valid_email,
     digest_key,
 )
@@ -22,6 +23,7 @@ settings.register_profile(
 ADDRESS = settings.get_profile("address")
 
 EMAIL, SMS, PUSH = Channel.EMAIL, Channel.SMS, Channel.PUSH
+WHATSAPP, RCS = Channel.WHATSAPP, Channel.RCS
 
 
 def email(text: str) -> str:
@@ -269,19 +271,57 @@ def test_the_other_channels_do_not_look_at_the_region() -> None:
     assert Address.parse(PUSH, "fcm:token", "nowhere").value == "fcm:token"
 
 
-def test_a_number_on_whatsapp_is_not_taken_for_a_number_by_sms() -> None:
-    with pytest.raises(BadAddress, match="another channel"):
-        sms("whatsapp:+14155552671")
+@pytest.mark.parametrize("channel", sorted(BY_NUMBER))
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("+14155552671", None),
+        ("(415) 555-2671", "US"),
+        ("tel:+1-415-555-2671;ext=5", None),
+        ("{channel}:+14155552671", None),
+        ("{CHANNEL}: +1 415 555 2671", None),
+        ("{channel}:415 555 2671", "us"),
+        ("\u200b{channel}:+１４１５５５５２６７１\n", None),
+    ],
+)
+def test_a_number_has_one_key_also_behind_its_channels_own_scheme(
+    channel: Channel, text: str, region: str | None
+) -> None:
+    text = text.format(channel=channel, CHANNEL=channel.upper())
+    assert Address.parse(channel, text, region).value == "+14155552671"
+
+
+@pytest.mark.parametrize("channel", sorted(BY_NUMBER))
+@pytest.mark.parametrize("scheme", [*sorted(BY_NUMBER), "viber", "mailto"])
+def test_a_number_on_another_channel_is_not_taken_for_one_on_this(
+    channel: Channel, scheme: str
+) -> None:
+    if scheme == channel:
+        return
+    with pytest.raises(BadAddress, match="another channel: name the channel") as refused:
+        Address.parse(channel, f"{scheme}:+14155552671")
+    # Which one it is, where we know it: whoever reads this can change it.
+    assert (f"name the channel {scheme}," in str(refused.value)) is (scheme in BY_NUMBER)
+
+
+def test_what_is_refused_as_a_phone_number_is_so_on_each_channel() -> None:
+    for channel in BY_NUMBER:
+        for text in ("", "4155552671", "12345", "alice@example.org", f"{channel}:acme_agent"):
+            with pytest.raises(BadAddress):
+                Address.parse(channel, text)
+        with pytest.raises(BadAddress) as refused:
+            Address.parse(channel, "+14155552671", "nowhere")
+        assert refused.value.field == "region"
 
 
 @pytest.mark.parametrize("text", ["+1415555267", "+12345678", "+999123456789", "+2101234567"])
 def test_a_no_is_accepted_for_a_number_that_cannot_be_dialled_and_a_yes_is_not(text: str) -> None:
-    assert not Address.parse(SMS, text).can_consent
+    assert not any(Address.parse(channel, text).can_consent for channel in BY_NUMBER)
 
 
 @pytest.mark.parametrize("text", ["+14155552671", "+442079460000", "+390612345678"])
 def test_a_number_that_can_be_dialled_can_consent(text: str) -> None:
-    assert Address.parse(SMS, text).can_consent
+    assert all(Address.parse(channel, text).can_consent for channel in BY_NUMBER)
 
 
 # --- push ---
@@ -339,12 +379,16 @@ def test_the_digest_of_an_address_never_changes() -> None:
             (EMAIL, "rené@xn--bcher-kva.example"),
             (SMS, "+14155552671"),
             (PUSH, "fcm:Token"),
+            (WHATSAPP, "+14155552672"),
+            (RCS, "+14155552673"),
         ]
     } == {
         "alice@example.org": "b96e28d7a32d73f1feaed2f9d39eedf3",
         "rené@xn--bcher-kva.example": "9ea532e13ebbfe15ce026d915d572639",
         "+14155552671": "130ca725dfd76d30a73b391907fbc4d1",
         "fcm:Token": "81cc3d78560a7b1c957b20c69eed4e0a",
+        "+14155552672": "89858cfa8d957cdbf6945cc026cf5674",
+        "+14155552673": "36b0a3cc1433d1ab1086b91581698c35",
     }
 
 
@@ -371,6 +415,8 @@ def test_a_key_too_short_to_keep_a_phone_number_secret_is_refused() -> None:
         (EMAIL, "alice@example.org", "a•••@e•••.org"),
         (EMAIL, "a@b", "a•••@b•••"),
         (SMS, "+14155552671", "+1•••••••71"),
+        (WHATSAPP, "whatsapp:+14155552671", "+1•••••••71"),
+        (RCS, "+14155552671", "+1•••••••71"),
         (PUSH, "fcm:token", "fcm:•••"),
     ],
 )
@@ -391,7 +437,7 @@ ODD = st.sampled_from(
         *"\u00a0\u200b\u200c\u200d\ufeff\x85\0\ud800\ufffd\u0301",
         *"\u212aİßſéü。．ａאا١ー－½²",
         *["mailto:", "mailto:", "%40", "xn--", "example.org", "a", "B"],
-        *["+1", "(0)", "415", "5552671", "tel:", "whatsapp:", "fcm:"],
+        *["+1", "(0)", "415", "5552671", "tel:", "sms:", "whatsapp:", "rcs:", "fcm:"],
     ]
 )
 TEXTS = st.one_of(
@@ -471,13 +517,36 @@ def test_the_fast_path_for_plain_email_and_the_slow_one_agree(
 
 
 @ADDRESS
-@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True), st.sampled_from([None, "US", "IT"]))
-def test_the_fast_path_for_e164_and_the_slow_one_agree(text: str, region: str | None) -> None:
+@given(
+    st.sampled_from(sorted(BY_NUMBER)),
+    st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True),
+    st.sampled_from([None, "US", "IT"]),
+)
+def test_the_fast_path_for_e164_and_the_slow_one_agree(
+    channel: Channel, text: str, region: str | None
+) -> None:
+    def key(text: str, region: str | None = None) -> str:
+        return Address.parse(channel, text, region).value
+
     text = unicodedata.normalize("NFKC", text)
-    assert sms(text, region) == _any_sms_key(text, region)
-    assert sms(text) == text
-    assert sms(" ".join(text)) == text
-    assert sms(f"tel:{text}") == text
+    assert key(text, region) == _any_number_key(channel, text, region)
+    assert key(text) == text
+    assert key(" ".join(text)) == text
+    assert key(f"tel:{text}") == text
+    assert key(f"{channel}:{text}") == text
+
+
+@ADDRESS
+@given(TEXTS, REGIONS)
+def test_a_number_is_read_alike_on_each_channel(text: str, region: str | None) -> None:
+    assume(not any(scheme in text.lower() for scheme in BY_NUMBER))
+    found = set()
+    for channel in BY_NUMBER:
+        try:
+            found.add(Address.parse(channel, text, region).value)
+        except BadAddress as error:
+            found.add(str(error))
+    assert len(found) == 1
 
 
 @given(

@@ -430,7 +430,7 @@ _ITEMS = st.fixed_dictionaries(
     {},
     optional={
         "address": st.sampled_from(_ADDRESSES),
-        "channel": st.sampled_from(["email", "sms", "push", "fax", None]),
+        "channel": st.sampled_from([*Channel, "fax", None]),
         "topic": st.sampled_from([*_TOPICS, "no-such-topic", 5]),
         "region": st.sampled_from(["US", "DE", "", 4]),
         "explain": st.sampled_from([True, False, "yes"]),

@@ -62,7 +62,10 @@ def test_a_check_says_why_and_on_what_it_rests(prefs: Command, cast: Cast) -> No
     ("words", "advice"),
     [
         (("history", "alice"), "an email address has an @"),
-        (("code", "+14155550100"), "for a phone number add `--channel sms`, for a device"),
+        (
+            ("code", "+14155550100"),
+            "`--channel sms`, `--channel whatsapp` or `--channel rcs`, for a device",
+        ),
         (("link", "a@example.org", "--language", "xx"), "name a language by its code"),
         (("erase", "nobody@example.org"), "nothing is known of that address"),
         (("topic", "add", "x", "--brand", "acme", "--title", "X"), "such as --email opt_out"),
@@ -204,8 +207,10 @@ def test_the_demo_is_served_where_it_is_told(prefs: Command) -> None:
 def test_what_a_tenant_owns_is_changed_and_listed(prefs: Command, cast: Cast) -> None:
     prefs("brand", "change", "acme", "--name", "Acme Ltd", "--contact", "help@acme.test")
     assert "acme\tAcme Ltd\thelp@acme.test" in prefs("brand", "list")
-    prefs("topic", "change", "events", "--title", "Meetings", "--sms", "off")
-    assert "events\tmarketing\temail opt_in\tMeetings" in prefs("topic", "list")
+    prefs("topic", "change", "events", "--title", "Meetings", "--sms", "off", "--rcs", "opt_in")
+    assert "events\tmarketing\temail opt_in, rcs opt_in\tMeetings" in prefs("topic", "list")
+    prefs("topic", "change", "events", "--whatsapp", "opt_in", "--rcs", "off")
+    assert "events\tmarketing\temail opt_in, whatsapp opt_in\tMeetings" in prefs("topic", "list")
     prefs("tenant", "change", "acme", "--name", "Acme of Acmes", "--confirming-ends-complaint")
     assert "acme\tAcme of Acmes" in prefs("tenant", "list")
     made = ("sender", "add", "77001", "--brand", "acme", "--account", "AC1", "--kind", "short_code")

@@ -150,6 +150,8 @@ def test_what_cannot_be_asked_names_its_field(api: Api, opened: Installation) ->
         ({"topic": "no-such"}, "topic"),
         ({"topic": "trail-tips", "channel": "sms", "address": "+14155550108"}, "topic"),
         ({"channel": "push", "address": "fcm:token"}, "channel"),
+        ({"channel": "whatsapp", "address": "+14155550108"}, "channel"),
+        ({"channel": "rcs", "address": "+14155550108"}, "channel"),
         ({"address": "grace@nowhere"}, "address"),
         ({"address": "grace"}, "address"),
         ({"deliver": "pigeon"}, "deliver"),

@@ -27,6 +27,7 @@ from prefs.links import CONFIRM_FOR, MAY_TURN_ON_FOR, Action, Claim
 from prefs.look import shades
 from prefs.policy import ALL, Authority, Block, Event, Kind, Scope, Voice
 from prefs.web import shortcut
+from prefs.web.pages.show import PROPER
 from tests.catalogues import catalogue, said
 from tests.conftest import Api, Clock
 from tests.test_check import taken_away
@@ -188,6 +189,7 @@ def data(cast: Cast) -> list[str]:
     """What is a name, or was said by the tenant or the person, and is nobody's to translate."""
     tenant = cast.tenant
     words = [tenant.name, "name@example.org", *(lang.name for lang in languages.ALL.values())]
+    words += PROPER.values()
     for brand in tenant.brands.values():
         words += [
             brand.name,
@@ -222,6 +224,8 @@ class Visitor:
         value = {
             Channel.EMAIL: f"person{number}@example.org",
             Channel.SMS: f"+1415555{1000 + number}",
+            Channel.WHATSAPP: f"+1415555{1000 + number}",
+            Channel.RCS: f"+1415555{1000 + number}",
             Channel.PUSH: f"fcm:{number}",
         }[channel]
         return self.say(Address(channel, value), *events, **of)
@@ -326,8 +330,8 @@ def not_saved(v: Visitor) -> TestResponse:
     return v.press(page, "most.", on=ticked)
 
 
-def saved_for_push(v: Visitor) -> TestResponse:
-    who = v.somebody(Channel.PUSH, v.yes())
+def saved_on(v: Visitor, channel: Channel) -> TestResponse:
+    who = v.somebody(channel, v.yes())
     return v.press(v.get(v.path("p", who)), 'name="shown"', on=[])
 
 
@@ -463,6 +467,8 @@ PAGES: dict[str, tuple[int, Look]] = {
     "leave a brand": (200, lambda v: v.get(v.path("u", scope=v.acme))),
     "leave all": (200, lambda v: v.get(v.path("u", scope=ALL))),
     "leave by text": (200, lambda v: v.get(v.path("u", v.somebody(Channel.SMS)))),
+    "leave WhatsApp": (200, lambda v: v.get(v.path("u", v.somebody(Channel.WHATSAPP)))),
+    "leave RCS": (200, lambda v: v.get(v.path("u", v.somebody(Channel.RCS)))),
     "leave by push": (200, lambda v: v.get(v.path("u", v.somebody(Channel.PUSH)))),
     "leave, erased": (200, lambda v: v.get(v.path("u", demo.ERIN))),
     "leave, erased phone": (
@@ -485,6 +491,7 @@ PAGES: dict[str, tuple[int, Look]] = {
     "undone, still out": (200, lambda v: undone(v, v.no(voice=Voice.COMPLAINT))),
     "choices": (200, lambda v: v.get(v.path("p", v.family()))),
     "choices by text": (200, lambda v: v.get(v.path("p", v.somebody(Channel.SMS)))),
+    "choices on WhatsApp": (200, lambda v: v.get(v.path("p", v.somebody(Channel.WHATSAPP)))),
     "choices by push": (200, lambda v: v.get(v.path("p", v.somebody(Channel.PUSH)))),
     "choices after spam": (200, lambda v: v.get(v.path("p", CAROL))),
     "choices that are refused": (
@@ -517,7 +524,9 @@ PAGES: dict[str, tuple[int, Look]] = {
     "changed meanwhile": (200, stale),
     "not saved": (200, not_saved),
     "asked elsewhere": (200, asked_elsewhere),
-    "saved for push": (200, saved_for_push),
+    "saved for push": (200, lambda v: saved_on(v, Channel.PUSH)),
+    "saved for WhatsApp": (200, lambda v: saved_on(v, Channel.WHATSAPP)),
+    "saved for RCS": (200, lambda v: saved_on(v, Channel.RCS)),
     "a company of one name": (200, of_one_name),
     "nothing to choose": (200, nothing_to_choose),
     "left from the choices": (200, lambda v: v.post(v.path("p"), leave="all")),

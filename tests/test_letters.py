@@ -366,6 +366,8 @@ def test_only_what_could_be_agreed_to_is_asked(desk: Desk) -> None:
         (GRACE, "order-updates", "topic"),
         (HEIDI, "trail-tips", "topic"),
         (Address(Channel.PUSH, "fcm:token"), "product-news", "channel"),
+        (Address(Channel.WHATSAPP, "+14155550108"), "product-news", "channel"),
+        (Address(Channel.RCS, "+14155550108"), "product-news", "channel"),
     ):
         with pytest.raises(BadEntry) as refused:
             desk.ask(address, topic)

@@ -371,6 +371,14 @@ PINNED = [
         "EbYAAAABMbluKNejLXPx_q7S-dOe7fMAAAAHc3ByaW5nLTIwMjY.7l8_Ukfg-fj6KD_5w0fELA",
     ),
     (
+        replace(CLAIM, channel=Channel.WHATSAPP),
+        "EbYAAAABQrluKNejLXPx_q7S-dOe7fMAAAAK.8QIOAG_8Apg1TfWZwtEMDw",
+    ),
+    (
+        replace(CLAIM, channel=Channel.RCS),
+        "EbYAAAABUrluKNejLXPx_q7S-dOe7fMAAAAK.iA8xDE6L-G3BuVy0IWi_rg",
+    ),
+    (
         replace(CLAIM, action=Action.PREFERENCES, scope=Scope(7), minted=NOON),
         "ErYAAAABEbluKNejLXPx_q7S-dOe7fMAAAAHauh7QA.R8kLGDpVQE0TRqjPymdemw",
     ),

@@ -250,6 +250,8 @@ def test_a_second_click_is_told_the_same_and_one_question_is_sent(
     "other",
     [
         pytest.param(APP, id="a device"),
+        pytest.param(Address(Channel.WHATSAPP, FRANK.value), id="WhatsApp"),
+        pytest.param(Address(Channel.RCS, FRANK.value), id="RCS"),
         pytest.param(Address(Channel.EMAIL, "alice@nowhere..example"), id="no valid address"),
         pytest.param(CAROL, id="somebody who complained"),
     ],

@@ -63,6 +63,7 @@ STATUSES = {
 HEADINGS = {
     "Leave a topic": "Unsubscribe from",
     "Leave the brand": "Unsubscribe from all marketing from",
+    "Leave WhatsApp": "WhatsApp",
     "Leave everything": "Unsubscribe from all marketing from Acme Group?",
     "Leave texts: Frank": "Unsubscribe from Product news?",
     "A topic that is gone": "These messages are no longer sent",

@@ -360,6 +360,7 @@ def test_a_script_may_ask_from_any_site_and_reads_what_everybody_is_told(
         ({"address": "\ud800@example.org"}, 422, "address"),
         ({"address": GRACE, "channel": "fax"}, 422, "channel"),
         ({"address": GRACE, "channel": "push"}, 422, "channel"),
+        ({"address": HEIDI, "channel": "whatsapp"}, 422, "channel"),
         ({"address": GRACE, "channel": []}, 422, "channel"),
         ({"address": "5550108", "channel": "sms", "region": "\x00\ud800"}, 422, "region"),
         ({"address": GRACE, "wording": {}}, 422, "wording"),

@@ -87,7 +87,10 @@ def other_channel(channel: str, address: str) -> str:
     """What to add for an address that was taken for an email's and can be none."""
     if channel != Channel.EMAIL or "@" in address:
         return ""
-    return "; for a phone number add `--channel sms`, for a device `--channel push`"
+    return (
+        "; for a phone number add `--channel sms`, `--channel whatsapp` or `--channel rcs`, "
+        "for a device `--channel push`"
+    )
 
 
 def about_address(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
 """Brands and their topics: what people see."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import click
@@ -159,9 +159,9 @@ def topic() -> None:
 MODE = click.Choice([*(str(mode) for mode in Mode), "off"])
 
 
-def _offered(email: str | None, sms: str | None, push: str | None) -> dict[Channel, Mode]:
-    given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
-    return {channel: Mode(mode) for channel, mode in given.items() if mode not in (None, "off")}
+def _offered(modes: Mapping[str, str | None]) -> dict[Channel, Mode]:
+    named = {Channel(name): mode for name, mode in modes.items() if mode not in (None, "off")}
+    return {channel: Mode(mode) for channel, mode in named.items()}
 
 
 def _numbers(at_most: str | None) -> list[int] | None:
@@ -181,7 +181,7 @@ how_often = click.option(
 
 
 def on_channels(command: Callable[..., Any]) -> Callable[..., Any]:
-    for name in ("push", "sms", "email"):
+    for name in reversed(Channel):
         text = f"On {name}: until someone says no, after an express yes, or not at all."
         command = click.option(f"--{name}", type=MODE, help=text)(command)
     return command
@@ -210,15 +210,13 @@ def add_topic(
     title: str,
     description: str,
     purpose: str,
-    email: str | None,
-    sms: str | None,
-    push: str | None,
     at_most: str | None,
     texts: tuple[str, ...],
     tenant: str | None,
+    **modes: str | None,
 ) -> None:
     """Make a topic."""
-    offered = _offered(email, sms, push)
+    offered = _offered(modes)
     if not offered:
         raise BadEntry(
             "channels",
@@ -256,19 +254,16 @@ def change_topic(
     slug: str,
     title: str | None,
     description: str | None,
-    email: str | None,
-    sms: str | None,
-    push: str | None,
     at_most: str | None,
     texts: tuple[str, ...],
     tenant: str | None,
+    **modes: str | None,
 ) -> None:
     """Change what a topic is called and how often; with a channel, also where it goes out."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
-        given = {Channel.EMAIL: email, Channel.SMS: sms, Channel.PUSH: push}
-        offered = {**found.topic(slug).offered, **_offered(email, sms, push)}
-        offered = {channel: mode for channel, mode in offered.items() if given[channel] != "off"}
+        offered = {**found.topic(slug).offered, **_offered(modes)}
+        offered = {channel: mode for channel, mode in offered.items() if modes[channel] != "off"}
         with opened.database.writing() as connection:
             directory.change_topic(
                 connection,

@@ -231,7 +231,7 @@ def doctor() -> None:
 def unasked(settings: Settings, tenant: Tenant) -> Iterator[str]:
     """Where a topic could be asked for, and we cannot send the question. Senders may."""
     for brand in tenant.brands.values():
-        for channel in (Channel.EMAIL, Channel.SMS):
+        for channel in letters.GO_BY:
             offered = any(
                 topic.purpose is Purpose.MARKETING and channel in topic.offered
                 for topic in tenant.topics.values()

@@ -325,7 +325,8 @@ def change_topic(
 def default_mode(channel: Channel) -> Mode:
     """The consent model of marketing where the tenant names none.
 
-    Texts and push need an express yes (47 CFR 64.1200 for texts; for push, the system asks).
+    All but email need an express yes: 47 CFR 64.1200 for texts, Meta's policy for WhatsApp,
+    the carriers' for RCS; for push, the system asks.
     """
     return Mode.OPT_OUT if channel is Channel.EMAIL else Mode.OPT_IN
 

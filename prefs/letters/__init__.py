@@ -5,7 +5,7 @@ be no longer. Only the answer of whoever reads that mailbox, or holds that phone
 """
 
 from prefs.letters.answering import Agreed, Confirmed, confirm, refuse, said_yes
-from prefs.letters.asking import Asked, Letter, ask, ask_for_link, asks_in_vain
+from prefs.letters.asking import GO_BY, Asked, Letter, ask, ask_for_link, asks_in_vain
 from prefs.letters.posting import (
     PerhapsSent,
     can_send,
@@ -22,6 +22,7 @@ from prefs.letters.posting import (
 from prefs.letters.words import Written, welcome, written
 
 __all__ = [
+    "GO_BY",
     "Agreed",
     "Asked",
     "Confirmed",

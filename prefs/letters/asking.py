@@ -29,6 +29,9 @@ from prefs.policy import (
     may_send,
 )
 
+GO_BY = (Channel.EMAIL, Channel.SMS)
+"""What we send by. On the other channels it is for the sender, or their app, to ask."""
+
 CONFIRM = "confirm"
 LINK = "link"
 TAGGED = "tagged"
@@ -201,8 +204,8 @@ def _must_be_askable(address: Address, topic: Topic) -> None:
 
 
 def _must_be_reachable(address: Address) -> None:
-    if address.channel is Channel.PUSH:
-        raise BadEntry("channel", "an app asks for itself; letters go by email and sms")
+    if address.channel not in GO_BY:
+        raise BadEntry("channel", f"letters go by {' and '.join(GO_BY)}; ask there yourself")
     if not address.can_consent:
         raise BadAddress("a yes needs an address that is valid; check its spelling")
 

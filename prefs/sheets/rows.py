@@ -113,11 +113,16 @@ _TOO_LONG = "shorten the line to 1 MiB; this is a piece of it"
 
 # --- the sheet ---
 
+_NUMBER = (
+    "phonenumber mobilenumber mobilephonenumber telephonenumber telefonnummer msisdn"
+    " phone mobilephone mobile cellphone cell telephone telefon tel handy"
+)
 _HEADERS: Mapping[Channel, str] = {
     Channel.EMAIL: "emailaddress emailadresse mailadresse subscriberemail email mail recipient",
-    Channel.SMS: "phonenumber mobilenumber mobilephonenumber telephonenumber telefonnummer msisdn"
-    " phone mobilephone mobile cellphone cell telephone telefon tel handy sms number",
+    Channel.SMS: f"{_NUMBER} sms number",
     Channel.PUSH: "pushtoken devicetoken registrationtoken token device",
+    Channel.WHATSAPP: f"whatsappnumber whatsappphone whatsapp {_NUMBER} number",
+    Channel.RCS: f"rcsnumber rcsphone rcs {_NUMBER} number",
 }
 """Headers of a column of addresses, without case, spaces and signs; the surer ones first."""
 

@@ -108,9 +108,9 @@ def _mail() -> Address:
     return Address(Channel.EMAIL, f"{secrets.token_hex(4)}@example.org")
 
 
-def _phone() -> Address:
+def _phone(channel: Channel = Channel.SMS) -> Address:
     # Ofcom keeps these numbers for stories.
-    return Address(Channel.SMS, f"+447700900{secrets.randbelow(1000):03}")
+    return Address(channel, f"+447700900{secrets.randbelow(1000):03}")
 
 
 def _of_brand(tenant: Tenant, brand: Brand) -> Group:
@@ -128,6 +128,8 @@ def _leaving(tenant: Tenant, topic: Topic) -> Iterator[State]:
     brand = Scope(news.brand)
     yield State("Leave a topic", opening(leave, _mail(), news))
     yield State("Leave the brand", opening(leave, _mail(), brand))
+    if Channel.WHATSAPP in topic.offered:
+        yield State("Leave WhatsApp", opening(leave, _phone(Channel.WHATSAPP), brand))
     yield State("Left the topic, with undo and reasons", opening(leave, _mail(), news), ())
     yield State("Left the brand", opening(leave, _mail(), brand), ())
     yield State("Left everything", opening(leave, _mail(), news), (("leave", "all"),))

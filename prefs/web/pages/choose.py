@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
 from prefs import codes, ledger, letters
+from prefs.address import Channel
 from prefs.directory import Brand, Tenant
 from prefs.links import Action, Claim
 from prefs.policy import (
@@ -144,7 +145,7 @@ def _page(connection: Connection, visit: Visit, places: list[Place], done: Done)
         any_on=any(row.on for row in rows),
         any_choice=any(not row.locked for row in rows),
         left_all=all(_left(place) for place in places),
-        stopped=any(place.known.standing.stopped for place in shown),
+        stopped=any(_stopped(place) for place in shown),
         old=not own.direct and own.address is not None,
         asks=any(_asks(visit.tenant, place) for place in shown),
         pauses=_pauses(visit, own),
@@ -159,7 +160,13 @@ def _page(connection: Connection, visit: Visit, places: list[Place], done: Done)
 def _asks(tenant: Tenant, place: Place) -> bool:
     """Whether a message can be sent there, to ask."""
     settings, channel = door.installation().settings, place.subject.channel
-    return letters.writer(settings, tenant, channel) is not None
+    return channel in letters.GO_BY and letters.writer(settings, tenant, channel) is not None
+
+
+def _stopped(place: Place) -> bool:
+    """Whether texts are blocked by the provider as well. One block is for SMS and RCS (Twilio)."""
+    texts = place.subject.channel in (Channel.SMS, Channel.RCS)
+    return texts and place.known.standing.stopped
 
 
 def _left(place: Place) -> bool:

@@ -77,7 +77,8 @@ def _topic(slug: str, name: str) -> tuple[Tenant, Topic]:
 def _channels(tenant: Tenant, topic: Topic) -> Sequence[Channel]:
     """Those on which we can ask. A push token is in no form: an app asks on its own screen."""
     brand, settings = tenant.brand_of(topic.scope), door.installation().settings
-    return [c for c in topic.offered if brand and letters.can_send(settings, tenant, brand, c)]
+    asked = [channel for channel in topic.offered if channel in letters.GO_BY]
+    return [c for c in asked if brand and letters.can_send(settings, tenant, brand, c)]
 
 
 def _channel(tenant: Tenant, topic: Topic, sent: Mapping[str, str]) -> Channel:

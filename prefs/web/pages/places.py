@@ -29,7 +29,7 @@ MOST_SHOWN = 20
 MOST_OF_ONE = 1000
 """Nobody has so many addresses: a sender has given one id to everybody."""
 
-_FIRST_SHOWN = (Channel.EMAIL, Channel.SMS, Channel.PUSH)
+_FIRST_SHOWN = (Channel.EMAIL, Channel.SMS, Channel.WHATSAPP, Channel.RCS, Channel.PUSH)
 
 FOR_THE_RIGHTS_DESK = frozenset({"minor", "restricted", "do_not_contact"})
 CONFIRMED_ALONE = frozenset(
@@ -66,7 +66,7 @@ class Place:
     def address(self) -> Address | None:
         """Where a question can be sent."""
         value, channel = self.known.value, self.subject.channel
-        address = Address(channel, value) if value and channel is not Channel.PUSH else None
+        address = Address(channel, value) if value and channel in letters.GO_BY else None
         return address if address and address.can_consent else None
 
 

@@ -7,7 +7,6 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from prefs import letters
-from prefs.address import Channel
 from prefs.database import Unavailable
 from prefs.directory import Tenant
 from prefs.links import BadLink
@@ -92,7 +91,7 @@ def _unexpected(error: Exception) -> Response:
 def sends_links(tenant: Tenant) -> bool:
     """Whether anybody here can be sent a link."""
     settings = door.installation().settings
-    return any(letters.writer(settings, tenant, c) for c in (Channel.EMAIL, Channel.SMS))
+    return any(letters.writer(settings, tenant, c) for c in letters.GO_BY)
 
 
 def _problem(status: int, heading: str, advice: str, tenant: Tenant | None = None) -> Response:

@@ -58,8 +58,10 @@ def _label(topic: Topic, place: Place) -> str:
             return show.say("%(topic)s by email", **names)
         case "sms":
             return show.say("%(topic)s by text message", **names)
-        case _:
+        case "push":
             return show.say("%(topic)s by notification", **names)
+        case channel:
+            return f"{names['topic']} · {show.PROPER[channel]}"
 
 
 def save(

@@ -16,6 +16,9 @@ from prefs.look import Look
 from prefs.policy import Topic
 from prefs.web import door
 
+PROPER: Mapping[Channel, str] = {Channel.WHATSAPP: "WhatsApp", Channel.RCS: "RCS"}
+"""Channels that have a name, which is the same in every language."""
+
 
 def speak(app: Flask) -> None:
     """Gives the templates their language, that of the request."""
@@ -27,6 +30,7 @@ def speak(app: Flask) -> None:
         newstyle=True,
     )
     app.jinja_env.filters["day"] = lambda moment: language().day(moment)
+    app.jinja_env.globals["proper"] = PROPER
     app.jinja_env.filters["number"] = lambda number: language().number(number)
 
 

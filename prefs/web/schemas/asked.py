@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from prefs import languages
+from prefs import languages, letters
 from prefs.address import Channel
 from prefs.directory import (
     KINDS,
@@ -28,8 +28,8 @@ class Addressed(Schema):
     address = fields.String(
         required=True,
         metadata={
-            "description": "An email, a phone number in E.164 or with its region, or "
-            "provider:token for push.",
+            "description": "An email; for sms, whatsapp and rcs a phone number in E.164 or with "
+            "its region; provider:token for push.",
             "examples": ["alice@example.org"],
         },
     )
@@ -143,9 +143,9 @@ class Device(Schema):
 
 class ConfirmationAsk(Addressed):
     channel = one_of(
-        (Channel.EMAIL, Channel.SMS),
+        letters.GO_BY,
         required=True,
-        metadata={"description": "An app asks for push by itself."},
+        metadata={"description": "On push, WhatsApp and RCS you ask yourself."},
     )
     topic = slugged(required=True)
     language = spoken(metadata={"description": "Of the question. None: the tenant's."})
