@@ -38,6 +38,10 @@ By then the provider has given up retrying the webhook, so the STOP cannot be th
 delayed copy of something said before the START.
 """
 
+MOST_REVIEWS = 50
+"""Texts of one address that wait to be read. A machine that answers each of ours with another would
+make its standing longer for ever."""
+
 CLOCK_STEP: Millis = 1_000
 """Providers stamp whole seconds; two stamps closer than this have no known order."""
 
@@ -71,6 +75,10 @@ class Kind(StrEnum):
     LIMIT = "limit"
     PENDING = "pending"
     REASON = "reason"
+    TEXT = "text"
+    REVIEW = "review"
+    REVIEWED = "reviewed"
+    FAILED = "failed"
     RETRACT = "retract"
 
 
@@ -167,10 +175,13 @@ class Event:
 
     ``heard_at`` is our clock when it reached us; ``said_at`` is when it was said
     as far as its author knows, on the provider's clock named by ``clock`` if there
-    is one. ``saw`` is the address's ``seq`` that the author had in front of them.
-    ``until`` ends a consent or a snooze. ``per_week`` is how many messages a week a
-    limit leaves; 0 takes the limit away. Raises ``BadEvent`` where the parts contradict
-    each other.
+    is one. ``saw`` is the address's ``seq`` that the author had in front of them; of a START,
+    up to which the provider's own times, looked up, show it to be later.
+    ``until`` ends a consent or a snooze. ``rule`` is what a text was read by, with its version.
+    A STOP was ``to_transactional`` if it answered a transactional message, and ``ours_alone``
+    if neither provider nor carrier took it for one, so that they block nothing. ``per_week`` is
+    how many messages a week a limit leaves; 0 takes the limit away. Raises ``BadEvent`` where the
+    parts contradict each other.
     """
 
     kind: Kind
@@ -186,6 +197,9 @@ class Event:
     block: Block | None = None
     per_week: int | None = None
     door: str = ""
+    rule: str = ""
+    to_transactional: bool = False
+    ours_alone: bool = False
     retracts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -207,6 +221,8 @@ class Event:
             raise BadEvent("a snooze needs the date it ends")
         elif self.kind in (Kind.BLOCK, Kind.UNBLOCK) and self.block is None:
             raise BadEvent(f"{self.kind} needs the name of the block")
+        elif self.kind is Kind.REVIEWED and self.saw is None:
+            raise BadEvent("a decision about a text names the number that it was about")
         elif self.kind is Kind.RETRACT and not self.retracts:
             raise BadEvent("a retract names the events it takes back")
         if self.retracts and self.kind is not Kind.RETRACT:
@@ -221,6 +237,8 @@ class Out(NamedTuple):
     heard_at: Millis
     said_at: Millis
     door: str
+    to_transactional: bool = False
+    ours_alone: bool = False
 
 
 class Consent(NamedTuple):
@@ -241,7 +259,7 @@ class Consent(NamedTuple):
     def lasts(self, now: Millis) -> bool:
         return self.until is None or self.until > now
 
-    def beats(self, word: "Out | Snooze") -> bool:
+    def beats(self, word: "Out | Snooze | Review") -> bool:
         return self.seq > word.seq and word.seq not in self.but_not
 
 
@@ -249,6 +267,15 @@ class Snooze(NamedTuple):
     scope: Scope
     seq: int
     until: Millis
+    heard_at: Millis
+    door: str
+
+
+class Review(NamedTuple):
+    """A text that may be a no. Until somebody has decided, nothing it could be about is sent."""
+
+    scope: Scope
+    seq: int
     heard_at: Millis
     door: str
 
@@ -289,16 +316,37 @@ class Standing:
     blocks: tuple[Blocked, ...] = ()
     starts: tuple[Start, ...] = ()
     limits: tuple[Limit, ...] = ()
+    reviews: tuple[Review, ...] = ()
 
     @property
     def stopped(self) -> bool:
-        """Whether a STOP is on record, which the carrier heard too."""
+        """Whether a STOP is on record."""
         return any(out.voice is Voice.STOP for out in self.outs)
 
+    @property
+    def carrier_blocks(self) -> bool:
+        """Whether a STOP is on record that the carrier heard too."""
+        return any(out.voice is Voice.STOP and not out.ours_alone for out in self.outs)
+
     def objects(self, scope: Scope, now: Millis) -> bool:
-        """Whether a no or a pause that covers ``scope`` is in force."""
+        """Whether a no, perhaps one, or a pause that covers ``scope`` is in force."""
         return bool(
-            _in_force(self.outs, scope, self, now) or _in_force(self.snoozes, scope, self, now)
+            _in_force(self.outs, scope, self, now)
+            or _in_force(self.snoozes, scope, self, now)
+            or _in_force(self.reviews, scope, self, now)
+        )
+
+    @property
+    def unread(self) -> tuple[Review, ...]:
+        """The texts that somebody has to read: not those that a no in force has made clear."""
+        noes = [out for out in self.outs if out.voice is not Voice.SENDER]
+        return tuple([r for r in self.reviews if not any(self._clears(no, r) for no in noes)])
+
+    def _clears(self, no: Out, review: Review) -> bool:
+        """Whether nothing is left for ``review`` to hold: no consent beats ``no`` alone."""
+        agreed = [c for c in self.consents if review.scope.covers(c.scope)]
+        return no.scope.covers(review.scope) and not any(
+            consent.beats(no) and not consent.beats(review) for consent in agreed
         )
 
     def has_left(self, scope: Scope, now: Millis) -> bool:
@@ -312,9 +360,17 @@ class Standing:
 
     def pack(self) -> str:
         """The standing as one line of JSON, the form in which it is stored."""
-        form = (self.seq, self.outs, self.consents, self.snoozes, self.blocks, self.starts)
-        # Only who has a limit is stored in the second form: the release before reads the rest.
-        versioned = (2, *form, self.limits) if self.limits else (1, *form)
+        flagged = any(out.to_transactional or out.ours_alone for out in self.outs)
+        outs: tuple[tuple[object, ...], ...] = self.outs
+        if not flagged:
+            outs = tuple([tuple(out)[:_UNFLAGGED] for out in self.outs])
+        form = (self.seq, outs, self.consents, self.snoozes, self.blocks, self.starts)
+        # The simplest form that holds it: most are as short as they ever were.
+        versioned: tuple[object, ...] = (1, *form)
+        if self.reviews or flagged:
+            versioned = (3, *form, self.limits, self.reviews)
+        elif self.limits:
+            versioned = (2, *form, self.limits)
         # orjson refuses a NamedTuple unless told that it is a tuple.
         return orjson.dumps(versioned, default=tuple).decode()
 
@@ -323,7 +379,7 @@ class Standing:
         """The reader of every form ever stored. Raises ValueError on any other."""
         try:
             version, seq, outs, consents, snoozes, blocks, starts, *more = orjson.loads(text)
-            if (version, len(more)) not in ((1, 0), (2, 1)):
+            if (version, len(more)) not in ((1, 0), (2, 1), (3, 2)):
                 raise ValueError("a standing of a version this release cannot read")
             return cls(
                 seq,
@@ -333,10 +389,13 @@ class Standing:
                 tuple([Blocked(Block(b[0]), *b[1:]) for b in blocks]),
                 tuple([Start(Scope(*s[0]), *s[1:]) for s in starts]),
                 tuple([Limit(Scope(*m[0]), *m[1:]) for m in more[0]]) if more else (),
+                tuple([Review(Scope(*r[0]), *r[1:]) for r in more[1]]) if version == 3 else (),
             )
         except (TypeError, LookupError):
             raise ValueError("this is not a stored standing") from None
 
+
+_UNFLAGGED = len(Out._fields) - len(Out._field_defaults)
 
 NOTHING = Standing()
 """The standing of an address that nobody has said anything about."""
@@ -422,6 +481,7 @@ REASONS: Mapping[str, str] = {
     "no_consent": "This topic needs consent on this channel and there is none.",
     "consent_expired": "The consent to this topic has expired.",
     "snoozed": "The person asked for a pause.",
+    "in_review": "The person sent a text that may be a no. Somebody has to read it and decide.",
     "state_unknown": "What this person said cannot be known now. Keep the message, ask again.",
     "bad_address": "This is not an address. Correct it.",
     "bad_item": "This item cannot be read. Correct it.",
@@ -456,6 +516,8 @@ def may_send(message: Message, standing: Standing, now: Millis) -> Decision:
     if snoozes := _in_force(standing.snoozes, topic.scope, standing, now):
         snooze = max(snoozes, key=lambda s: s.until)
         return decide(Verdict.DENY, "snoozed", snooze)
+    if reviews := _in_force(standing.reviews, topic.scope, standing, now):
+        return decide(Verdict.HOLD, "in_review", min(reviews, key=lambda r: r.seq))
     if lasting:
         consent = max(lasting, key=lambda c: (c.until is None, c.until or 0, c.seq))
         return decide(Verdict.ALLOW, "consent", consent)
@@ -482,9 +544,17 @@ def _decide(
         return Decision(verdict, reason, ground, (), now + RELY_FOR)
     notes: list[str] = [b.block.value for b in standing.blocks]
     if standing.stopped:
+        notes.append("replied_stop")
+    if standing.carrier_blocks:
         # The carrier or Twilio refuses the message (21610) until the person sends
         # START, whatever they switched on elsewhere.
-        notes += ["replied_stop", "carrier_will_block"]
+        notes.append("carrier_will_block")
+    if any(out.to_transactional for out in standing.outs):
+        # FCC 24-24: a STOP in direct reply to an informational text is about those too. That
+        # transactional messages pass is our promise, and no safe harbour for texts.
+        notes.append("replied_stop_to_transactional")
+    if standing.unread:
+        notes.append("in_review")
     if topic is not None and (limit := standing.limit(topic.scope)):
         notes.append(f"at_most_{limit.per_week}_a_week")
     turns = [c.until for c in standing.consents if c.until is not None]
@@ -493,8 +563,14 @@ def _decide(
     return Decision(verdict, reason, ground, tuple(notes), min(until, now + RELY_FOR))
 
 
-Word = Out | Consent | Snooze | Blocked
-_KINDS = {Out: Kind.OUT, Consent: Kind.IN, Snooze: Kind.SNOOZE, Blocked: Kind.BLOCK}
+Word = Out | Consent | Snooze | Blocked | Review
+_KINDS = {
+    Out: Kind.OUT,
+    Consent: Kind.IN,
+    Snooze: Kind.SNOOZE,
+    Blocked: Kind.BLOCK,
+    Review: Kind.REVIEW,
+}
 
 
 def _ground(word: Word) -> Ground:
@@ -514,7 +590,7 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
     Events are folded in the order of commit. Every one of them takes a ``seq``,
     whatever its outcome.
     """
-    if event.saw is not None and event.saw > standing.seq:
+    if event.saw is not None and event.saw > standing.seq and event.kind is not Kind.REVIEWED:
         # Nobody was shown what has not happened.
         event = replace(event, saw=None)
     now = replace(standing, seq=standing.seq + 1)
@@ -531,6 +607,14 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
             return _limit(now, event)
         case Kind.BLOCK:
             return _block(now, event)
+        case Kind.REVIEW:
+            if len(now.reviews) >= MOST_REVIEWS:
+                # Nothing is sent as it is, and enough of them wait to be read.
+                return now, Outcome.REFUSED
+            review = Review(event.scope, now.seq, event.heard_at, event.door)
+            return replace(now, reviews=(*now.reviews, review)), Outcome.APPLIED
+        case Kind.REVIEWED:
+            return _reviewed(now, event)
         case Kind.UNBLOCK:
             if event.authority is Authority.RIGHTS and event.block in OF_THE_PERSON:
                 return _without_blocks(now, frozenset({event.block})), Outcome.APPLIED
@@ -538,8 +622,8 @@ def after(standing: Standing, event: Event) -> tuple[Standing, Outcome]:
         case Kind.REGISTERED:
             return _without_blocks(now, _ENDED_BY_REGISTERING), Outcome.APPLIED
         case _:
-            # Pending: asking is not an answer. Reason: why, and not what. Retract: it speaks
-            # through `fold`.
+            # Pending: asking is not an answer. Reason: why, and not what. Text: talk. Failed: one
+            # message that did not arrive. Retract: it speaks through `fold`.
             return now, Outcome.APPLIED
 
 
@@ -585,6 +669,8 @@ def _out(now: Standing, event: Event) -> tuple[Standing, Outcome]:
         heard_at=max([event.heard_at, *(o.heard_at for o in same)]),
         said_at=max([said_at, *(o.said_at for o in same)]),
         door=event.door,
+        to_transactional=any([event.to_transactional, *(o.to_transactional for o in same)]),
+        ours_alone=all([event.ours_alone, *(o.ours_alone for o in same)]),
     )
     kept = tuple([o for o in now.outs if o not in same])
     return replace(now, outs=(*kept, out)), Outcome.APPLIED
@@ -594,7 +680,7 @@ def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     outs = _in_force(now.outs, event.scope, now, event.heard_at)
     if not all(_lifts(event, out) for out in outs):
         return now, Outcome.REFUSED
-    words: list[Out | Snooze] = [*now.outs, *now.snoozes]
+    words: list[Out | Snooze | Review] = [*now.outs, *now.snoozes, *now.reviews]
     held = [w.seq for w in words if w.scope.covers(event.scope) and not _lifts(event, w)]
     consent = Consent(
         event.scope,
@@ -611,7 +697,7 @@ def _in(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     return replace(now, consents=(*kept, consent)), Outcome.APPLIED
 
 
-No = TypeVar("No", Out, Snooze)
+No = TypeVar("No", Out, Snooze, Review)
 
 
 def _in_force(words: Iterable[No], scope: Scope, standing: Standing, now: Millis) -> list[No]:
@@ -621,7 +707,7 @@ def _in_force(words: Iterable[No], scope: Scope, standing: Standing, now: Millis
         word
         for word in words
         if word.scope.covers(scope)
-        and (isinstance(word, Out) or word.until > now)
+        and (not isinstance(word, Snooze) or word.until > now)
         and not any(consent.beats(word) for consent in agreed)
     ]
 
@@ -635,11 +721,12 @@ def _outdone(old: Consent, new: Consent) -> bool:
 def _lift(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     if event.authority is Authority.START:
         # "In its sender's scope and any narrower one", and of the voice `stop` alone.
-        stops = [o for o in now.outs if o.voice is Voice.STOP and event.scope.covers(o.scope)]
-        asked: list[Out | Snooze] = [*stops]
+        stops = [o for o in now.outs if o.voice is Voice.STOP]
+        perhaps: list[Out | Snooze | Review] = [*stops, *now.reviews]
+        asked = [word for word in perhaps if event.scope.covers(word.scope)]
         now = _started(now, event)
     else:
-        words: list[Out | Snooze] = [*now.outs, *now.snoozes]
+        words: list[Out | Snooze | Review] = [*now.outs, *now.snoozes, *now.reviews]
         asked = [word for word in words if word.scope == event.scope]
     gone = [word for word in asked if _lifts(event, word)]
     if asked and not gone:
@@ -648,6 +735,7 @@ def _lift(now: Standing, event: Event) -> tuple[Standing, Outcome]:
         now,
         outs=tuple([o for o in now.outs if o not in gone]),
         snoozes=tuple([s for s in now.snoozes if s not in gone]),
+        reviews=tuple([r for r in now.reviews if r not in gone]),
     )
     return lifted, Outcome.APPLIED
 
@@ -661,17 +749,23 @@ def _started(now: Standing, event: Event) -> Standing:
     return replace(now, starts=(*(s for s in now.starts if s not in same), start))
 
 
-def _lifts(event: Event, word: Out | Snooze | Limit) -> bool:
+def _lifts(event: Event, word: Out | Snooze | Limit | Review) -> bool:
     """Whether the author of ``event`` may take ``word`` back and spoke later than it."""
-    voice = word.voice if isinstance(word, Out) else Voice.PERSON
+    voice = Voice.PERSON
+    if isinstance(word, Out):
+        voice = word.voice
+    elif isinstance(word, Review):
+        voice = Voice.STOP
     if voice not in MAY_LIFT[event.authority]:
         return False
     if isinstance(word, Out) and event.said_at is not None and word.clock == event.clock != "":
         return event.said_at - word.said_at >= CLOCK_STEP
-    if event.authority is Authority.START:
-        return event.heard_at - word.heard_at > START_AFTER
     if event.saw is not None and word.seq <= event.saw:
         return True
+    if event.authority is Authority.START:
+        # Heard hours after it was said, as by reading the provider's log, it is as old as it is.
+        spoken = event.heard_at if event.said_at is None else min(event.said_at, event.heard_at)
+        return spoken - word.heard_at > START_AFTER
     if event.authority is not Authority.OVERRIDE or event.said_at is None:
         return False
     return word.heard_at < event.said_at <= event.heard_at
@@ -699,6 +793,13 @@ def _limit(now: Standing, event: Event) -> tuple[Standing, Outcome]:
     if event.per_week > 0:
         kept += (Limit(event.scope, now.seq, event.per_week, event.heard_at, event.door),)
     return replace(now, limits=kept), Outcome.APPLIED
+
+
+def _reviewed(now: Standing, event: Event) -> tuple[Standing, Outcome]:
+    assert event.saw is not None
+    kept = [r for r in now.reviews if (r.scope, r.seq) != (event.scope, event.saw)]
+    outcome = Outcome.APPLIED if len(kept) < len(now.reviews) else Outcome.REFUSED
+    return replace(now, reviews=tuple(kept)), outcome
 
 
 def _block(now: Standing, event: Event) -> tuple[Standing, Outcome]:

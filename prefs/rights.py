@@ -30,7 +30,7 @@ def erase(connection: Connection, tenant: int, subject: Subject, now: Millis) ->
     connection.execute(
         update(letter)
         .where(letter.c.tenant_id == tenant, letter.c.digest == subject.digest)
-        .values(value=None, due_at=None)
+        .values(value=None, text=None, due_at=None)
     )
     connection.execute(
         delete(code).where(code.c.tenant_id == tenant, code.c.digest == subject.digest)

@@ -1,5 +1,6 @@
 """The environment, read once into one frozen object. Nobody else reads ``os.environ``."""
 
+import base64
 import os
 import re
 import secrets
@@ -54,6 +55,7 @@ class Settings:
     preview: bool
     smtp: Smtp | None
     twilio_api: str
+    telnyx_api: str
     digest_master: bytes = field(repr=False)
     signing_keys: tuple[bytes, ...] = field(repr=False)
 
@@ -78,6 +80,10 @@ class Settings:
         except FileNotFoundError:
             return ()
 
+    def sending_tokens(self, provider: str, account: str) -> tuple[str, ...]:
+        """The tokens with which we may send by a provider's account, the newest first."""
+        return self.provider_tokens(SENDING_TOKENS.get(provider, provider), account)
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Settings":
         """Reads the environment and the secret files. Raises ``BadSetting``."""
@@ -92,7 +98,8 @@ class Settings:
             worker_header=_switch(environ, "PREFS_WORKER_HEADER"),
             preview=_switch(environ, "PREFS_PREVIEW"),
             smtp=_smtp(environ),
-            twilio_api=_twilio_api(environ),
+            twilio_api=_api(environ, "PREFS_TWILIO_API"),
+            telnyx_api=_api(environ, "PREFS_TELNYX_API"),
             digest_master=_digest_master(environ, data),
             signing_keys=_signing_keys(environ, data),
         )
@@ -100,6 +107,10 @@ class Settings:
 
 def data_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("PREFS_DATA") or ROOT / "var").absolute()
+
+
+SENDING_TOKENS: Mapping[str, str] = {"telnyx": "telnyx-api"}
+"""Providers that check who sends by another secret than they sign with, and where it is kept."""
 
 
 def token_file(data: Path, provider: str) -> Path:
@@ -119,6 +130,11 @@ def keep_token(data: Path, provider: str, account: str, token: str) -> None:
         # The file is split at its spaces, and one line that is not ASCII would close the door
         # to every account's STOPs.
         raise BadSetting("a provider's account and token are printable ASCII without spaces")
+    if provider == "telnyx" and not _is_public_key(token):
+        raise BadSetting(
+            "a Telnyx account signs with the public key that its portal shows, 32 bytes in base64; "
+            "its API key is taken with --for-sending"
+        )
     path = token_file(data, provider)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     held = _tokens(data, provider) if path.exists() else {}
@@ -126,6 +142,13 @@ def keep_token(data: Path, provider: str, account: str, token: str) -> None:
     held[account] = [token, *older[:1]]
     text = "".join(f"{name} {' '.join(tokens)}\n" for name, tokens in held.items())
     write_private(path, text)
+
+
+def _is_public_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def write_private(path: Path, text: str) -> None:
@@ -298,19 +321,19 @@ def _smtp(environ: Mapping[str, str]) -> Smtp | None:
     return Smtp(parts.hostname, port or (465 if tls else 587), tls, user, password)
 
 
-def _twilio_api(environ: Mapping[str, str]) -> str:
-    url = _text(environ, "PREFS_TWILIO_API").rstrip("/")
+def _api(environ: Mapping[str, str], name: str) -> str:
+    url = _text(environ, name).rstrip("/")
     if not url:
         return ""
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise BadSetting("PREFS_TWILIO_API is not an address") from None
+        raise BadSetting(f"{name} is not an address") from None
     here = parts.scheme == "http" and parts.hostname in _HERE
     if not parts.hostname or (parts.scheme != "https" and not here):
-        raise BadSetting("PREFS_TWILIO_API is an https:// address (http:// for this machine alone)")
+        raise BadSetting(f"{name} is an https:// address (http:// for this machine alone)")
     if parts.username or parts.query or parts.fragment:
-        raise BadSetting("PREFS_TWILIO_API is scheme and host, nothing more")
+        raise BadSetting(f"{name} is scheme and host, nothing more")
     return url
 
 

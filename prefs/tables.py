@@ -43,6 +43,8 @@ tenant = Table(
     Column("confirming_ends_complaint", Boolean, nullable=False, server_default=false()),
     # Of its pages, for whoever has shown no other.
     Column("language", String(16), nullable=False, server_default="en"),
+    # {"parar ya": "out"}: its own words, in normal form, and what they say in a text.
+    Column("words", Text, nullable=False, server_default="{}"),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -108,7 +110,16 @@ sender = Table(
     Column("account", String(64), nullable=False),
     Column("identity", String(255), nullable=False),
     Column("kind", String(32), nullable=False),
+    # What it sends: marketing, transactional or both.
+    Column("purpose", String(16), nullable=False, server_default="both"),
+    # What a STOP to it leaves: all, its brand, or its topic.
+    Column("leaves", String(16), nullable=False, server_default="all"),
+    Column("topic_id", Id),
+    # Whether its confirmation of a STOP offers to keep some programmes.
+    Column("clarifies", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
+    # It sends no more, and what people answer it is heard as ever.
+    Column("removed_at", BigInteger),
     UniqueConstraint("tenant_id", "provider", "account", "identity"),
     _own_brand(),
 )
@@ -143,9 +154,18 @@ address = Table(
     Column("replaced_by", LargeBinary(16)),
     Column("seq", BigInteger, nullable=False),
     Column("standing", Text, nullable=False),
+    # Whether its standing has a text that waits for somebody to decide.
+    Column("in_review", Boolean, nullable=False, server_default=false()),
     # The roll of one channel is read in this order, page by page.
     Index("address_roll", "tenant_id", "channel", "digest"),
     Index("address_person", "tenant_id", "person"),
+    Index(
+        "address_in_review",
+        "tenant_id",
+        "digest",
+        sqlite_where=text("in_review"),
+        postgresql_where=text("in_review"),
+    ),
     # A check is one descent of one tree, not an index and then a row.
     sqlite_with_rowid=False,
 )
@@ -177,6 +197,10 @@ event = Table(
     Column("block", String(32)),
     Column("per_week", Integer),
     Column("door", String(32), nullable=False),
+    # What a text was read by, and its version: "en/keyword 4-1f3a9c2e".
+    Column("rule", String(80), nullable=False, server_default=""),
+    Column("to_transactional", Boolean, nullable=False, server_default=false()),
+    Column("ours_alone", Boolean, nullable=False, server_default=false()),
     Column("retracts", Text, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("source", String(64)),
@@ -257,9 +281,22 @@ letter = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("sent_at", BigInteger),
     Column("answered_at", BigInteger),
+    # Of a reply: its words, and the sender that the person had texted.
+    Column("text", Text),
+    Column("sender_id", BigInteger),
     Index("letter_due", "due_at"),
     Index("letter_address", "tenant_id", "digest", "asked_at"),
     Index("letter_network", "tenant_id", "network", "asked_at"),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("tenant_id", Id, ForeignKey("tenant.id"), primary_key=True),
+    # What is read little by little: "twilio messages AC…".
+    Column("name", String(120), primary_key=True),
+    # Up to where everything has been read.
+    Column("place", String(120), nullable=False),
 )
 
 batch = Table(

@@ -219,6 +219,8 @@ def test_what_a_tenant_owns_is_changed_and_listed(prefs: Command, cast: Cast) ->
     assert number
     prefs("sender", "remove", number[1])
     assert "77001" not in prefs("sender", "list")
+    prefs(*made)
+    assert f"{number[1]}\t77001\t" in prefs("sender", "list"), "and comes back as it was known"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -23,14 +23,16 @@ from prefs import (
     ledger,
     letters,
     minting,
+    progress,
     rights,
     short_links,
     tables,
+    texts,
 )
 from prefs.address import Address, Channel
 from prefs.bursts import finding, undoing
 from prefs.database import Unavailable
-from prefs.demo import ALICE, BOB, Cast
+from prefs.demo import ALICE, BOB, FRANK, Cast
 from prefs.directory import (
     NOBODY,
     SCOPES,
@@ -48,6 +50,7 @@ from prefs.letters import answering, asking
 from prefs.links import Action, Claim
 from prefs.policy import ALL, Event, Kind, Millis, Mode, Purpose, Scope, Voice
 from prefs.settings import BadSetting, Settings
+from prefs.texts import Text, delivering, hearing, reviewing, words
 from tests.conftest import NOON, Clock
 from tests.postgres import Server
 
@@ -127,14 +130,18 @@ VERBS: list[Callable[..., Any]] = [
     *(ledger.of_person, ledger.family, rights.erase, devices.register),
     *(letters.ask, letters.ask_for_link, letters.confirm, letters.refuse, letters.said_yes),
     *(asking.locked, short_links.kept, codes.make, minting.kept),
-    *(bursts.find, bursts.named, bursts.undo, finding.words_of),
+    *(bursts.find, bursts.named, bursts.undo, finding.words_of, letters.answer),
+    *(texts.hear, texts.hear_many, texts.settle, texts.undelivered, words.reply, words.kept),
+    *(texts.waiting, texts.all_waiting, texts.named, texts.decide),
+    *(progress.place, progress.move),
 ]
 
 FOUND_BY_THEIR_CODE: list[Callable[..., Any]] = [short_links.opened, codes.use]
 """What a person types says whose it is, and nothing else does. Both give the tenant back."""
 
 
-OTHERS = (short_links, codes, minting, finding, undoing)
+OTHERS = (short_links, codes, minting, finding, undoing, hearing, delivering, reviewing, words)
+OTHERS += (progress,)
 
 
 def test_there_is_no_verb_without_a_tenant() -> None:
@@ -193,6 +200,10 @@ def test_every_statement_of_the_ledger_names_the_tenant(opened: Installation, ac
         wanted = [minting.Wanted.of(acme, alice, ALL)]
         links = minting.signed(opened, acme, wanted, NOON)
         minting.kept(connection, opened.settings, acme, wanted, links, short=True)
+        unclear = Text(acme.senders[0], FRANK, "wrong number", "test", "3")
+        texts.hear(connection, acme, unclear, NOON)
+        (review,) = texts.all_waiting(connection, acme)
+        texts.decide(connection, acme, review.id, is_no=True, by="a test", now=NOON)
     with opened.database.reading() as connection:
         ledger.standing(connection, acme.id, alice.digest)
         ledger.known(connection, acme.id, alice.digest)
@@ -445,7 +456,8 @@ def test_every_change_is_news_to_another_worker(opened: Installation, acme: Tena
         lambda c: directory.add_sender(
             c, acme.id, acme.brand("acme").id, "twilio", "AC1", "+14155550100", "toll_free", NOON
         ),
-        lambda c: directory.remove_sender(c, brand(), brand().senders[-1].id),
+        lambda c: directory.change_sender(c, brand(), brand().senders[-1].id, leaves="brand"),
+        lambda c: directory.remove_sender(c, brand(), brand().senders[-1].id, NOON),
     ):
         with opened.database.writing() as connection:
             change(connection)
@@ -455,6 +467,7 @@ def test_every_change_is_news_to_another_worker(opened: Installation, acme: Tena
     assert now.topic("cats").title == "Dogs"
     assert now.topic("cats").scope.brand == now.brand("acme").id
     assert len(now.senders) == 1
+    assert [sender.leaves for sender in now.removed_senders] == ["brand"]
 
 
 # --- the snapshot ---
@@ -627,7 +640,7 @@ def test_a_sender_is_of_a_known_provider_and_kind_and_is_added_once(
                 add(connection, **changed)
             assert refused.value.field == field
         with pytest.raises(Unknown):
-            directory.remove_sender(connection, acme, 12345)
+            directory.remove_sender(connection, acme, 12345, NOON)
 
 
 # --- topics ---

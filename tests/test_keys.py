@@ -34,6 +34,9 @@ OPENED_BY: dict[str, str] = {
     "GET /v1/suppressions": "export",
     "GET /v1/bursts": "export",
     "POST /v1/bursts/x/undo": "override",
+    "POST /v1/texts/try": "",
+    "GET /v1/reviews": "export",
+    "POST /v1/reviews/x": "override",
     "GET /v1/topics": "",
     "GET /v1/brands": "",
     "GET /v1/tenant": "",
@@ -43,6 +46,7 @@ OPENED_BY: dict[str, str] = {
     "POST /v1/brands": "admin",
     "GET /v1/senders": "admin",
     "POST /v1/senders": "admin",
+    "PATCH /v1/senders/7": "admin",
     "DELETE /v1/senders/7": "admin",
     "GET /v1/keys": "admin",
     "POST /v1/keys": "admin",
@@ -213,7 +217,7 @@ def everything_readable(key: Api) -> dict[str, Any]:
         "/v1/history": own,
     }
     answers = {path: key("POST", path, body) for path, body in asked.items()}
-    gets = ("topics", "brands", "senders", "keys", "tenant", "changes", "bursts")
+    gets = ("topics", "brands", "senders", "keys", "tenant", "changes", "bursts", "reviews")
     answers |= {f"/v1/{name}": key("GET", f"/v1/{name}") for name in gets}
     answers["/v1/suppressions"] = key("GET", "/v1/suppressions?channel=email")
     rules = key.client.application.url_map.iter_rules()
@@ -262,6 +266,7 @@ def test_what_belongs_to_another_tenant_is_not_there(api: Api, other: Api) -> No
     assert other("DELETE", f"/v1/keys/{theirs}").status_code == 404
     assert other("POST", f"/v1/keys/{theirs}/rotate", {}).status_code == 404
     assert other("DELETE", f"/v1/senders/{sender}").status_code == 404
+    assert other("PATCH", f"/v1/senders/{sender}", {"purpose": "both"}).status_code == 404
     assert other("PATCH", "/v1/topics/trail-tips", {"title": "Mine"}).status_code == 404
     for scope in ({"topic": "trail-tips"}, {"brand": "acme"}):
         assert other.put(MINE, "out", scope=scope).status_code == 422
@@ -342,6 +347,7 @@ def test_a_change_made_on_another_worker_is_not_undone_by_the_next(
         "name": "Here",
         "confirming_ends_complaint": True,
         "language": "en",
+        "words": {},
     }
 
 

@@ -15,14 +15,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from prefs import codes, demo, directory, languages, ledger, letters, rights
+from prefs import codes, demo, directory, gsm, languages, ledger, letters, rights
 from prefs.address import Address, Channel
 from prefs.demo import CAROL, DAVE, Cast
+from prefs.directory import titled
 from prefs.installation import Installation
 from prefs.languages import Language
 from prefs.ledger import Said, Subject
 from prefs.letters.asking import CONFIRM, LINK, Letter
-from prefs.letters.words import ONE_TEXT, Written, question_by_text, welcome, written
+from prefs.letters.words import Written, question_by_text, welcome, written
 from prefs.links import CONFIRM_FOR, MAY_TURN_ON_FOR, Action, Claim
 from prefs.look import shades
 from prefs.policy import ALL, Authority, Block, Event, Kind, Scope, Voice
@@ -32,6 +33,7 @@ from tests.catalogues import catalogue, said
 from tests.conftest import Api, Clock
 from tests.test_check import taken_away
 from tests.test_leave_page import ONE_STORE
+from tests.test_texts import Phone
 
 SPOKEN = sorted(languages.ALL.keys() - {languages.DEFAULT})
 SENTENCES = {message.id for message in said() if message.id}
@@ -98,7 +100,7 @@ def test_a_text_message_is_one_where_its_letters_are_those_of_phones(code: str, 
         assert "Acme" in text
         assert "Product news" in text
         if set(text) <= GSM:
-            assert len(text) <= ONE_TEXT
+            assert len(text) <= gsm.ONE_TEXT
         else:
             # Of UCS-2 there are 67 in each piece of several.
             assert len(text) <= 2 * 67
@@ -111,14 +113,23 @@ def replaced(one: Any, parts: dict[str, Any]) -> Any:
 
 
 LATIN = {"cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nb", "nl", "pl", "pt", "sv"}
+LATIN |= {"ro", "tr", "vi"}
+NAMES = ("brand", "topic", "topics", "choices", "contact")
+IN_TEXTS = [
+    sentence
+    for sentence in sorted(SENTENCES)
+    if sentence.startswith("%(brand)s") and re.search("STOP|START", sentence)
+]
 
 
 @pytest.mark.parametrize("code", sorted(LATIN))
 def test_texts_in_latin_letters_cost_one_text(code: str) -> None:
-    for sentence in SENTENCES:
-        if "STOP" in sentence and sentence.startswith("%(brand)s"):
-            said_ = languages.ALL[code].say(sentence, brand="Acme", topic="Product news")
-            assert set(said_) <= GSM, set(said_) - GSM
+    assert len(IN_TEXTS) == 9
+    for sentence in IN_TEXTS:
+        bare = languages.ALL[code].say(sentence, **dict.fromkeys(NAMES, ""))
+        assert set(bare) <= GSM, set(bare) - GSM
+        # What is left is for the names, or for what else the person may choose.
+        assert len(bare) <= gsm.ONE_TEXT - 50, sentence
 
 
 # --- nothing is left untranslated ---
@@ -600,6 +611,9 @@ def test_nothing_on_any_page_is_untranslated_and_every_sentence_has_been_seen(
         text = words.text.replace(words.link, "")
         if wrong := untranslated(f"<title>{words.subject}</title>{text}", cast):
             found[words.text] = wrong
+    for answer in answers(visitor, NOWHERE):
+        if wrong := untranslated(f"<title>{answer}</title>", cast):
+            found[answer] = wrong
     assert found == {}
     assert SENTENCES - hollow.asked == set()
 
@@ -619,6 +633,73 @@ def all_letters(v: Visitor) -> Iterator[Written]:
             )
             yield written(v.tenant, letter, v.opened.links, "https://prefs.example.com")
     yield Written("", welcome(brand, topic, NOWHERE), "")
+
+
+def answers(v: Visitor, code: str) -> list[str]:
+    """Every answer to a text: to HELP, to a STOP that offers and to what is kept of it, to another
+    STOP, to a START too soon after it, to one that is not, and to one of who gets nothing."""
+    phone = Phone(v.opened, v.cast, v.clock)
+    brand = v.acme.brand
+    assert brand is not None
+    account = "AC" + "1" * 32
+    with v.opened.database.writing() as connection:
+        directory.add_sender(
+            connection,
+            v.tenant.id,
+            brand,
+            "twilio",
+            account,
+            "77005",
+            "short_code",
+            v.clock(),
+            clarifies=True,
+        )
+
+    def somebody(*events: Event) -> Address:
+        who = v.somebody(Channel.SMS, *events)
+        with v.opened.database.writing() as connection:
+            subject = Subject.of(v.tenant, who)._replace(language=code)
+            ledger.remember(connection, v.tenant.id, [subject])
+        return who
+
+    events = v.event(Kind.IN, v.tenant.topic("events").scope, basis="express")
+    reader, other, stranger = somebody(v.yes(), events), somebody(v.yes(), events), somebody()
+    phone.text("STOP", author=stranger)
+    said_ = [
+        phone.text("HELP", author=reader),
+        phone.text("STOP", author=reader, to="77005"),
+        phone.text("2", author=reader, to="77005"),
+        phone.text("STOP", author=other),
+        phone.text("START", author=other),
+    ]
+    v.clock.forward(minutes=5)
+    said_ += [phone.text("START", author=who) for who in (other, stranger)]
+    return [str(heard.reply) for heard in said_]
+
+
+@ONE_STORE
+@pytest.mark.parametrize("code", [*SPOKEN, languages.DEFAULT])
+def test_an_answer_to_a_text_is_one_text_with_every_name_in_it(code: str, visitor: Visitor) -> None:
+    topics = [titled(visitor.tenant.topic(slug), code) for slug in ("product-news", "events")]
+    brand, sender = visitor.tenant.brand("acme").named(code), visitor.tenant.name
+    for answer, names in zip(
+        answers(visitor, code),
+        (
+            [brand, "help@acme.example"],
+            [sender, *(f"{number} {title}" for number, title in enumerate(topics, 1))],
+            [sender, topics[1]],
+            [sender],
+            [sender],
+            [sender, *topics],
+            [sender],
+        ),
+        strict=True,
+    ):
+        assert [name for name in names if name not in answer] == []
+        if code in LATIN or gsm.is_gsm(answer):
+            assert gsm.septets(answer) <= gsm.ONE_TEXT
+        else:
+            assert len(answer) <= 2 * 67
 
 
 # --- which language ---

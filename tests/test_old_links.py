@@ -48,7 +48,7 @@ def test_there_are_links_of_every_action_and_width_by_old_and_newer_keys() -> No
         }
         assert len(widths) == 3, action
     assert {link["signed_by"] for link in PAST["links"]} == {0, 1}
-    assert {claim.channel for claim in claims} == set(Channel)
+    assert {claim.channel for claim in claims} == {Channel.EMAIL, Channel.SMS, Channel.PUSH}
 
 
 @pytest.mark.parametrize("link", PAST["links"], ids=lambda link: link["token"][:12])

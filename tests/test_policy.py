@@ -122,6 +122,14 @@ def registered() -> Event:
     return said(Kind.REGISTERED, HOUR)
 
 
+def review(scope: Scope = ALL, at: Millis = 0) -> Event:
+    return said(Kind.REVIEW, at, scope=scope)
+
+
+def reviewed(saw: int, scope: Scope = ALL, at: Millis = HOUR) -> Event:
+    return said(Kind.REVIEWED, at, scope=scope, saw=saw)
+
+
 def pending() -> Event:
     return said(Kind.PENDING, HOUR, scope=NEWS)
 
@@ -133,7 +141,7 @@ def retract(*seqs: int, at: Millis = HOUR) -> Event:
 # --- the questions and the answers ---
 
 ALLOWED = {"transactional", "no_objection", "consent"}
-HELD = {"unknown_topic", "not_offered"}
+HELD = {"unknown_topic", "not_offered", "in_review"}
 
 
 class Answer(NamedTuple):
@@ -463,8 +471,16 @@ POLICY = [
          [stop(), start(at=2 * MINUTE)], news("replied_stop"), last="refused"),
     that("... not within two minutes of the last of several",
          [stop(), stop(at=MINUTE), start(at=2 * MINUTE + 1)], news("replied_stop"), last="refused"),
-    that("... whatever standing it claims to have seen",
-         [stop(), start(at=MINUTE, saw=1)], news("replied_stop"), last="refused"),
+    that("... unless the provider's own times, looked up, show it to be later",
+         [stop(), start(at=MINUTE, saw=1)], news("no_objection")),
+    that("... than that STOP, and not than one heard since",
+         [stop(), stop(scope=ACME, at=1), start(at=MINUTE, saw=1)], news("replied_stop")),
+    that("START that was said before the STOP was heard lifts nothing, however late it is heard",
+         [stop(at=HOUR), start(at=DAY, said_at=HOUR - MINUTE)],
+         news("replied_stop", when=2 * DAY), last="refused"),
+    that("... and said two minutes after, it does",
+         [stop(at=HOUR), start(at=DAY, said_at=HOUR + 2 * MINUTE + 1)],
+         news("no_objection", when=2 * DAY)),
     that("within two minutes START is later by the provider's own times",
          [stop(said_at=0), start(at=2, said_at=SECOND)], news("no_objection")),
     that("... by a second or more",
@@ -519,6 +535,38 @@ POLICY = [
     that("a STOP after START silences again",
          [stop(), start(), stop(at=2 * HOUR)], news("replied_stop")),
     # 6. Snooze
+    # 7. A text that may be a no
+    that("a text that may be a no holds marketing", [yes(at=0), review()],
+         news("in_review", SMS), events("in_review")),
+    that("... in its scope", [review(scope=ACME)], news("in_review"), deals("no_objection")),
+    that("... and no transactional message", [review()], orders("transactional", SMS)),
+    that("... and is no no: without a consent the answer is as before",
+         [review()], news("no_consent", SMS)),
+    that("... nor hides one", [out(NEWS), review()], news("opted_out")),
+    that("it waits until somebody has read it", [review(), reviewed(saw=1)],
+         news("no_objection")),
+    that("... whatever texts came since: each is read",
+         [review(), review(at=1), reviewed(saw=1)], news("in_review")),
+    that("... of its scope", [review(scope=ACME), reviewed(saw=1)], news("in_review"),
+         last="refused"),
+    that("what was decided already is decided no other way",
+         [review(), reviewed(saw=1), reviewed(saw=1)], news("no_objection"), last="refused"),
+    that("a STOP said since is stronger", [review(), stop(at=1)], news("replied_stop")),
+    that("... in its scope", [review(), stop(scope=ACME, at=1)], deals("in_review")),
+    that("... and decides nothing once it is taken back",
+         [review(), out(voice=SENDER), lift(by=API, saw=2)], news("in_review")),
+    that("the person's own yes to a topic decides it for that topic",
+         [review(), yes(saw=1)], news("consent"), events("in_review")),
+    that("... and not the sender's", [review(), yes(by=API, saw=1)], news("in_review")),
+    that("... nor an import's", [review(), yes(by=IMPORT, saw=1)], news("in_review")),
+    that("START two minutes later decides it", [review(), start()], news("no_objection")),
+    that("... and not sooner", [review(), start(at=MINUTE)], news("in_review"), last="refused"),
+    that("the person who takes all back on a page decides it", [review(), lift(saw=1)],
+         news("no_objection")),
+    that("fifty of them are enough to read", [review()] * 51, news("in_review"), last="refused"),
+    that("a text that says nothing changes nothing", [said(Kind.TEXT, 0)], news("no_objection")),
+    that("... nor does one message that did not arrive", [said(Kind.FAILED, 0)],
+         news("no_objection")),
     that("a snooze denies until its date",
          [snooze(until=2 * DAY)], news("snoozed", when=2 * DAY - 1)),
     that("... and not from then on", [snooze(until=2 * DAY)], news("no_objection", when=2 * DAY)),
@@ -651,6 +699,7 @@ def test_each_authority_opts_in_over_the_outs_of_these_voices_and_of_no_other(
         pytest.param({"kind": "snooze"}, id="a snooze without a date"),
         pytest.param({"kind": "block"}, id="a block without a name"),
         pytest.param({"kind": "unblock"}, id="an unblock without a name"),
+        pytest.param({"kind": "reviewed"}, id="a decision about no text"),
         pytest.param({"kind": "retract"}, id="a retract of nothing"),
         pytest.param(
             {"kind": "out", "voice": "person", "retracts": (1,)}, id="an out that retracts"
@@ -755,6 +804,28 @@ def test_an_opt_in_on_a_page_does_not_open_the_carrier() -> None:
     assert (decision.reason, decision.notes) == ("consent", ("replied_stop", "carrier_will_block"))
 
 
+def test_a_stop_that_no_carrier_took_for_one_is_noted_without_the_carrier() -> None:
+    assert decide([stop(ours_alone=True)], ORDERS, SMS).notes == ("replied_stop",)
+    both = [stop(ours_alone=True), stop(at=1)]
+    assert decide(both, ORDERS, SMS).notes == ("replied_stop", "carrier_will_block")
+    assert decide(both[::-1], ORDERS, SMS).notes == ("replied_stop", "carrier_will_block")
+
+
+def test_a_stop_to_a_transactional_message_is_noted_and_lets_it_pass() -> None:
+    for history in ([stop(to_transactional=True)], [stop(to_transactional=True), stop(at=1)]):
+        decision = decide(history, ORDERS, SMS)
+        assert decision.reason == "transactional"
+        assert "replied_stop_to_transactional" in decision.notes
+    assert decide([stop(to_transactional=True), start()], ORDERS, SMS).notes == ()
+
+
+def test_a_text_that_waits_to_be_read_is_noted() -> None:
+    assert decide([review()], ORDERS, SMS).notes == ("in_review",)
+    held = decide([yes(at=0), review()], NEWS, SMS)
+    assert held.ground == Ground(2, "review", ALL, "", START_OF_TIME, "")
+    assert held.verdict is Verdict.HOLD
+
+
 def test_start_ends_the_note() -> None:
     assert decide([stop(), start()], ORDERS, SMS).notes == ()
 
@@ -845,6 +916,41 @@ def test_the_form_in_which_a_standing_is_stored_never_changes_silently() -> None
         f'[[[1,10],2,[],null,"",{t + HOUR},""]],[[[null,null],3,{t + MONTH},{t},""]],'
         f'[["minor",4,{t},""]],[[[null,null],"twilio",{t + 1}]]]'
     )
+
+
+def test_what_waits_to_be_read_and_the_marks_of_a_stop_are_stored_in_a_form_of_their_own() -> None:
+    t = START_OF_TIME
+    histories = {
+        f'[3,1,[],[],[],[],[],[],[[[1,null],1,{t},""]]]': [review(scope=ACME)],
+        f'[3,1,[[[null,null],"stop","",1,{t},{t},"",false,true]],[],[],[],[],[],[]]': [
+            stop(ours_alone=True)
+        ],
+        f'[1,2,[[[null,null],"stop","",2,{t + 1},{t + 1},""]],[],[],[],[]]': [
+            stop(ours_alone=True),
+            stop(at=1),
+        ],
+    }
+    for form, history in histories.items():
+        standing = fold(history)[0]
+        assert standing.pack() == form
+        assert Standing.unpack(form) == standing
+
+
+def test_somebody_has_to_read_what_no_no_has_made_clear() -> None:
+    unread = {
+        (review(), review(scope=ACME)): 2,
+        (review(), review(scope=ACME), stop(scope=ACME)): 1,
+        (review(), stop()): 0,
+        (review(), out(voice=SENDER)): 1,
+        (review(), stop(), start()): 0,
+        (review(at=HOUR), stop(at=HOUR), start(at=HOUR)): 0,
+    }
+    for history, count in unread.items():
+        standing = fold(history)[0]
+        assert len(standing.unread) == count, history
+        assert standing.objects(NEWS, START_OF_TIME + DAY) is bool(
+            standing.reviews or standing.outs
+        )
 
 
 @pytest.mark.parametrize(

@@ -96,15 +96,28 @@ def an_event(
         said_at=None if earlier is None else heard_at - earlier,
         clock=draw(st.sampled_from(["", "", "a", "b"])),
         # Most authors have just looked: without them, next to nothing would be lifted.
-        saw=draw(st.sampled_from([None, heard_before, heard_before, max(0, heard_before - 1), 0])),
+        saw=draw(
+            st.sampled_from(
+                [
+                    *([] if kind is Kind.REVIEWED else [None]),
+                    heard_before,
+                    heard_before,
+                    max(0, heard_before - 1),
+                    0,
+                ]
+            )
+        ),
         until=None if until is None else heard_at + until,
         block=draw(st.sampled_from(Block)) if kind in (Kind.BLOCK, Kind.UNBLOCK) else None,
         per_week=draw(st.integers(0, 3)) if kind is Kind.LIMIT else None,
+        to_transactional=draw(st.booleans()) and kind is Kind.OUT,
+        ours_alone=draw(st.booleans()) and kind is Kind.OUT,
         retracts=(draw(st.integers(1, heard_before + 2)),) if kind is Kind.RETRACT else (),
     )
 
 
 SPOKEN = [Kind.OUT, Kind.OUT, Kind.IN, Kind.IN, Kind.LIFT, Kind.SNOOZE, Kind.LIMIT, Kind.PENDING]
+SPOKEN += [Kind.REVIEW, Kind.REVIEWED, Kind.TEXT]
 BLOCKS = [Kind.BLOCK, Kind.UNBLOCK, Kind.REGISTERED]
 STEPS = st.sampled_from([0, 1, SECOND, MINUTE, 3 * MINUTE, DAY])
 
@@ -326,12 +339,13 @@ def test_who_did_not_see_the_no_and_cannot_date_the_persons_act_turns_none(
 
 @FEWER
 @given(histories([*SPOKEN, Kind.OUT]), STEPS)
-def test_start_allows_nothing_but_what_the_stops_alone_had_silenced(
+def test_start_allows_nothing_but_what_stops_and_unread_texts_alone_had_silenced(
     history: History, later: Millis
 ) -> None:
     standing, _ = fold(history)
     now = last_heard(history) + later
-    without = replace(standing, outs=tuple(o for o in standing.outs if o.voice is not Voice.STOP))
+    outs = tuple(o for o in standing.outs if o.voice is not Voice.STOP)
+    without = replace(standing, outs=outs, reviews=())
     unstopped = answers(without, now)
     for word in every_word(now, [Authority.START], [None, standing.seq], True):
         if word.kind is Kind.LIFT:

@@ -7,16 +7,14 @@ import socket
 import ssl
 import subprocess
 import threading
-from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from email import message_from_string, policy
 from email.message import EmailMessage
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -29,10 +27,12 @@ from prefs.demo import ACCOUNT, ALICE, SENDER, TOKEN, Cast
 from prefs.installation import Installation
 from prefs.ledger import Said, Subject
 from prefs.letters.posting import LEASE
-from prefs.policy import ALL, Authority, Event, Kind, Mode, Purpose, Voice
+from prefs.policy import ALL, Authority, Block, Event, Kind, Mode, Purpose, Voice
 from prefs.settings import BadSetting, Settings, Smtp, keep_token
 from tests.conftest import NOTHING_SENDS, Clock
 from tests.test_serve import Running, within
+from tests.webhooks.twilio_api import TwilioApi
+from tests.webhooks.twilio_api import twilio_api as twilio_api
 from webhooks import smtp
 from webhooks.letters import deliver, tidy
 from webhooks.twilio import sending
@@ -107,57 +107,6 @@ def mail(mailbox: Mailbox) -> Iterator[Smtp]:
     controller.start()
     yield Smtp("127.0.0.1", controller.port, False, "prefs", PASSWORD)
     controller.stop()
-
-
-@dataclass
-class Heard:
-    path: str
-    fields: dict[str, str]
-    authorization: str
-
-
-@dataclass
-class TwilioApi:
-    """Twilio's REST API, as far as a message goes."""
-
-    url: str
-    heard: list[Heard] = field(default_factory=list)
-    status: int = 201
-    hangs: bool = False
-    answer: dict[str, Any] = field(default_factory=lambda: {"sid": "SM" + "0" * 32})
-
-
-@pytest.fixture
-def twilio_api() -> Iterator[TwilioApi]:
-    class Answers(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            kind, _, shown = self.headers["Authorization"].partition(" ")
-            assert kind == "Basic"
-            api.heard.append(Heard(self.path, dict(parse_qsl(body)), b64decode(shown).decode()))
-            if api.hangs:
-                # Until the other side has gone.
-                self.rfile.read(1)
-                return
-            answer = json.dumps(api.answer).encode()
-            self.send_response(api.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *said: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    api = TwilioApi(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield api
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -531,7 +480,7 @@ def test_a_messaging_service_sends_for_its_brand(
 ) -> None:
     service = "MG" + "1" * 32
     with post.database.writing() as connection:
-        directory.remove_sender(connection, cast.tenant, cast.tenant.senders[0].id)
+        directory.remove_sender(connection, cast.tenant, cast.tenant.senders[0].id, now=0)
         directory.add_sender(
             connection,
             cast.tenant.id,
@@ -574,9 +523,18 @@ def test_no_number_of_another_brand_sends_for_a_brand(
     assert twilio_api.heard == []
 
 
-@pytest.mark.parametrize("code", [21211, 21610, 21614])
-def test_what_twilio_will_never_send_is_given_up(
-    post: Installation, twilio_api: TwilioApi, ask: Ask, clock: Clock, code: int
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(21211, Block.INVALID), (21610, Voice.STOP), (21614, Block.UNREACHABLE)],
+)
+def test_what_twilio_will_never_send_is_given_up_and_says_why_of_the_number(
+    post: Installation,
+    cast: Cast,
+    twilio_api: TwilioApi,
+    ask: Ask,
+    clock: Clock,
+    code: int,
+    said: Block | Voice,
 ) -> None:
     twilio_api.status = 400
     twilio_api.answer = {"code": code, "message": f"{HEIDI.value} is wrong", "status": 400}
@@ -585,6 +543,12 @@ def test_what_twilio_will_never_send_is_given_up(
     clock.forward(days=1)
     assert deliver(post) == 0
     assert len(twilio_api.heard) == 1
+    with post.database.reading() as connection:
+        past = ledger.history(connection, cast.tenant.id, cast.tenant.digest(HEIDI))
+    (entry,) = [entry for entry in past if entry.event.kind is not Kind.PENDING]
+    assert said in (entry.event.block, entry.event.voice)
+    assert entry.event.door == "delivery report"
+    assert entry.evidence == {"error": str(code), "from": SENDER}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """Other machines' dialects. ``prefs`` never imports this."""
 
-from webhooks import twilio
+from collections.abc import Mapping
 
-PROVIDERS = {"twilio": twilio}
-"""Name in the URL -> module. Each has ``verify``, ``translate`` and ``reply``."""
+from webhooks import telnyx, twilio
+from webhooks.call import Provider
+
+PROVIDERS: Mapping[str, Provider] = {"twilio": twilio, "telnyx": telnyx}
+"""Name in the URL -> the module that speaks its dialect."""

@@ -4,14 +4,21 @@ Seen before: answered alike, and nothing changes. A failure of ours: 5xx, so tha
 again. Never 200 for something that was not kept.
 """
 
-from flask import Blueprint, Response, request
+from collections.abc import Sequence
+from contextlib import suppress
 
-from prefs import ledger, letters
+from flask import Blueprint, Response, current_app, request
+from sqlalchemy import Connection
+
+from prefs import keywords, letters, texts
 from prefs.directory import Directory, Sender, Tenant
+from prefs.policy import Outcome
+from prefs.texts import Heard, Text, Undelivered
 from prefs.web import door
 from prefs.web.door import Problem
-from webhooks import PROVIDERS
-from webhooks.call import Call, Forged
+from webhooks import PROVIDERS, misaddressed
+from webhooks.call import Call, Forged, Misaddressed
+from webhooks.together import Together
 
 inbound = Blueprint("inbound", __name__)
 
@@ -28,44 +35,84 @@ def receive(provider: str, slug: str) -> Response:
     # The body first: once the form was read, nothing of it is left.
     request.max_content_length = LONGEST_BODY
     body = request.get_data()
-    call = Call(_signed_url(), request.headers, request.form, body)
+    call = Call(_signed_url(), request.headers, request.form, body, door.now())
 
     def verified(known: Directory) -> tuple[Tenant, Sender] | None:
         tenant = known.tenant(slug)
         try:
             return (tenant, module.verify(call, tenant, opened.settings)) if tenant else None
+        except Misaddressed:
+            raise
         except Forged:
             return None
 
-    # Looked for in the database too: another worker may have made the sender a moment ago.
-    found = opened.directory.find(verified)
+    found = None
+    try:
+        # Looked for in the database too: another worker may have made the sender a moment ago.
+        found = opened.directory.find(verified)
+    except Misaddressed as signed:
+        # Refused all the same: what is configured is what is believed. It is the operator who is
+        # told, since until then every no by text is refused.
+        with suppress(OSError):
+            misaddressed.tell(opened.settings.data, provider, slug, signed, door.now())
     if found is None:
         # Nothing is echoed: whoever forges learns nothing from it.
         raise Problem(403, "The request is not signed by this tenant's provider.")
     tenant, sender = found
-    heard = module.translate(call, tenant, sender, door.now())
-    recorded = agreed = None
-    if heard.said is not None or heard.yes is not None:
+    said = module.translate(call, sender)
+    reply = None
+    if isinstance(said, Undelivered):
         with door.writing() as connection:
-            if heard.yes is not None:
-                agreed = letters.said_yes(
-                    connection,
-                    tenant,
-                    heard.yes.address,
-                    sender.brand_id,
-                    heard.yes.languages,
-                    through=module.DOOR,
-                    evidence=heard.yes.evidence,
-                    now=door.now(),
-                    source=provider,
-                    source_id=heard.yes.source_id,
-                )
-            if agreed is not None:
-                recorded = agreed.recorded
-            elif heard.said is not None:
-                recorded = ledger.record(connection, tenant.id, heard.said)
-    answered: Response = module.reply(heard, recorded, agreed, tenant, sender)
+            texts.undelivered(connection, tenant, said, door.now())
+    elif said is not None:
+        reply = _heard(tenant, said)
+    answered: Response = module.reply(reply)
     return answered
+
+
+def _heard(tenant: Tenant, text: Text) -> str | None:
+    """Records a text; what the answer to its webhook is to say to the person, if anything."""
+    module = PROVIDERS[text.source]
+    # What it says is remembered from here. Read in its turn, a long one would keep all others, and
+    # on SQLite every writer, from theirs.
+    keywords.read(text.body, tenant.words)
+    heard = _together(tenant)((tenant, text))
+    if heard.unsettled:
+        # The no holds already. What the provider says of the order may lift it, and nothing else.
+        times = module.times(door.installation().settings, text.sender, heard.unsettled)
+        with door.writing() as connection:
+            heard = texts.settle(connection, tenant, text, heard, times, door.now())
+            _post(connection, tenant, text, heard)
+    return heard.reply if module.ANSWERS else None
+
+
+def _together(tenant: Tenant) -> "Together[tuple[Tenant, Text], Heard]":
+    """Where the texts to a tenant meet in this process."""
+    opened = door.installation()
+
+    def hear(batch: Sequence[tuple[Tenant, Text]]) -> list[Heard]:
+        # The latest knows the most: a sender made a moment ago, a word added.
+        latest = batch[-1][0]
+        now = opened.clock()
+        with opened.database.writing() as connection:
+            heard = texts.hear_many(connection, latest, [text for _, text in batch], now)
+            for (_, text), one in zip(batch, heard, strict=True):
+                if not one.unsettled:
+                    _post(connection, latest, text, one)
+        return heard
+
+    meeting: dict[int, Together[tuple[Tenant, Text], Heard]]
+    meeting = current_app.extensions.setdefault("prefs.texts", {})
+    return meeting.setdefault(tenant.id, Together(hear))
+
+
+def _post(connection: Connection, tenant: Tenant, text: Text, heard: Heard) -> None:
+    """Sends the answer to a text where the answer to its webhook cannot carry it."""
+    # A webhook that comes again was answered the first time.
+    is_new = heard.recorded.outcome is not Outcome.DUPLICATE
+    if heard.reply and is_new and not PROVIDERS[text.source].ANSWERS:
+        now = door.now()
+        letters.answer(connection, tenant, text.sender, text.author, heard.reply, now, text.said_at)
 
 
 def _signed_url() -> str:

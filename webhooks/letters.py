@@ -5,12 +5,14 @@ import threading
 import time
 from contextlib import suppress
 
-from prefs import letters
-from prefs.address import Channel
-from prefs.directory import Directory, Tenant
+from prefs import letters, texts
+from prefs.address import Address, Channel
+from prefs.directory import Directory, Sender, Tenant
 from prefs.installation import Installation
 from prefs.letters import Letter, PerhapsSent
-from webhooks import smtp, twilio
+from prefs.texts import Undelivered
+from webhooks import PROVIDERS, smtp
+from webhooks.call import Refused
 
 POLL_SECONDS = 2.0
 TIDY_SECONDS = 3600.0
@@ -103,13 +105,15 @@ def _send(opened: Installation, letter: Letter) -> bool:
     with opened.database.reading() as connection:
         if not letters.is_wanted(connection, tenant, letter, now):
             return False
+    if letter.text is not None:
+        return _answer(opened, tenant, letter)
     if not letters.can_send(settings, tenant, brand, letter.channel):
         raise NothingSends
     written = letters.written(tenant, letter, opened.links, settings.public_url)
     if letter.channel is Channel.SMS:
         sender = letters.texting(settings, tenant, brand.id)
         assert sender
-        return twilio.send(settings, sender, letter.value, written.text)
+        return _text(opened, tenant, letter, sender, written.text)
     assert settings.smtp
     own = brand.mail_from
     message = smtp.compose(
@@ -122,3 +126,27 @@ def _send(opened: Installation, letter: Letter) -> bool:
         now=now,
     )
     return smtp.send(settings.smtp, message, own, letter.value)
+
+
+def _answer(opened: Installation, tenant: Tenant, letter: Letter) -> bool:
+    """Sends the answer to a text from where the text had come to."""
+    assert letter.text
+    sender = next((s for s in tenant.hearing if s.id == letter.sender_id), None)
+    if sender is None:
+        return False
+    return _text(opened, tenant, letter, sender, letter.text)
+
+
+def _text(opened: Installation, tenant: Tenant, letter: Letter, sender: Sender, words: str) -> bool:
+    """Sends a text. What a provider refuses because of whom it is for is news of them to us: a
+    STOP that it alone has heard, a number that takes no texts."""
+    assert letter.value
+    to = Address(letter.channel, letter.value)
+    try:
+        PROVIDERS[sender.provider].send(opened.settings, sender, to, words)
+    except Refused as refused:
+        said = Undelivered(sender, to, refused.failure, refused.code, "letter", str(letter.id))
+        with opened.database.writing() as connection:
+            texts.undelivered(connection, tenant, said, opened.clock())
+        return False
+    return True

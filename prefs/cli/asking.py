@@ -92,8 +92,19 @@ def history(address: str, channel: str, region: str | None, tenant: str | None) 
             f"{entry.seq}  {day(event.heard_at)}  {event.kind}{about}{said_by}{said_at}, through "
             f"{event.door}: {entry.outcome}. {ledger.sentence(event.kind, entry.outcome)}"
         )
+        for mark in _marks(event):
+            click.echo(f"     {mark}")
         for name, text in (entry.evidence or {}).items():
             click.echo(f"     {name}: {printable(text)}")
+
+
+def _marks(event: Event) -> Iterator[str]:
+    if event.rule:
+        yield f"rule: {event.rule}"
+    if event.to_transactional:
+        yield "it answered a transactional message"
+    if event.ours_alone:
+        yield "heard by us alone: neither provider nor carrier blocks anything"
 
 
 @click.command()

@@ -23,7 +23,7 @@ def _said(texts: tuple[str, ...]) -> dict[str, dict[str, str]]:
     """What ``--text`` says, such as ``de:name=…``."""
     said: dict[str, dict[str, str]] = {}
     for text in texts:
-        parts = re.fullmatch(r"([^:=]+):([a-z]+)=(.*)", text, re.DOTALL)
+        parts = re.fullmatch(r"([^:=]+):([a-z_]+)=(.*)", text, re.DOTALL)
         if parts is None:
             raise BadEntry("text", "write a text as LANGUAGE:PART=TEXT, as in de:name=…")
         said.setdefault(parts[1], {})[parts[2]] = parts[3]

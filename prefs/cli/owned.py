@@ -2,14 +2,16 @@
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from prefs import directory, languages
 from prefs.cli.begin import day, of_tenant, opened_installation, tenant_named, told
-from prefs.directory import KINDS, PROVIDERS, SCOPES, BadEntry, Tenant
+from prefs.directory import KINDS, LEAVES, PROVIDERS, PURPOSES, SCOPES, BadEntry, Tenant
 from prefs.installation import Installation
-from prefs.settings import data_folder, keep_token
+from prefs.settings import SENDING_TOKENS, data_folder, keep_token
 
 
 @click.group()
@@ -73,18 +75,56 @@ def sender() -> None:
     """The numbers and services that send, and hear what people answer."""
 
 
+def what_it_sends(command: Callable[..., Any]) -> Callable[..., Any]:
+    for decorate in (
+        click.option(
+            "--clarify/--no-clarify",
+            "clarifies",
+            default=None,
+            help="Whether the answer to a STOP offers to keep some topics.",
+        ),
+        click.option("--topic", metavar="SLUG", help="Which one, with --leaves topic."),
+        click.option(
+            "--leaves",
+            type=click.Choice(LEAVES),
+            help="What a STOP to it leaves; to a transactional sender always all.",
+        ),
+        click.option("--purpose", type=click.Choice(PURPOSES), help="What it sends."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _stops(tenant: Tenant, topic: str | None, **given: Any) -> dict[str, Any]:
+    named = {} if topic is None else {"topic": tenant.topic(topic)}
+    return {name: value for name, value in given.items() if value is not None} | named
+
+
 @sender.command("add")
 @click.argument("identity")
 @click.option("--brand", required=True)
 @click.option("--provider", type=click.Choice(PROVIDERS), default="twilio", show_default=True)
 @click.option("--account", required=True, help="The provider's account, such as AC….")
 @click.option("--kind", type=click.Choice(KINDS), required=True)
+@what_it_sends
 @of_tenant
 @told
 def add_sender(
-    identity: str, brand: str, provider: str, account: str, kind: str, tenant: str | None
+    identity: str,
+    brand: str,
+    provider: str,
+    account: str,
+    kind: str,
+    purpose: str | None,
+    leaves: str | None,
+    topic: str | None,
+    clarifies: bool | None,
+    tenant: str | None,
 ) -> None:
-    """Make a sender: IDENTITY is its number, short code or service id."""
+    """Make a sender: IDENTITY is its number, short code or service id.
+
+    One that was removed comes back under its old id.
+    """
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
         with opened.database.writing() as connection:
@@ -97,18 +137,58 @@ def add_sender(
                 identity,
                 kind,
                 opened.clock(),
+                **_stops(found, topic, purpose=purpose, leaves=leaves, clarifies=clarifies),
             )
-    click.echo(f"Made the sender {identity}. Now its token: prefs sender token {account}")
+    click.echo(f"Made the sender {identity}. Now its token: {token_command(provider, account)}")
+
+
+def token_command(provider: str, account: str, *, sending: bool = False) -> str:
+    """The command that takes the token with which an account signs, or by which we send."""
+    named = "" if provider == "twilio" else f" --provider {provider}"
+    apart = " --for-sending" if sending and provider in SENDING_TOKENS else ""
+    return f"prefs sender token {account}{named}{apart}"
+
+
+@sender.command("change")
+@click.argument("sender_id", type=int)
+@what_it_sends
+@of_tenant
+@told
+def change_sender(
+    sender_id: int,
+    purpose: str | None,
+    leaves: str | None,
+    topic: str | None,
+    clarifies: bool | None,
+    tenant: str | None,
+) -> None:
+    """Change what a sender sends, and what a STOP to it leaves from then on."""
+    with opened_installation() as opened:
+        found = tenant_named(opened, tenant)
+        stops = _stops(found, topic, purpose=purpose, leaves=leaves, clarifies=clarifies)
+        with opened.database.writing() as connection:
+            changed = directory.change_sender(connection, found, sender_id, **stops)
+    click.echo(f"Changed the sender {changed.identity}.")
 
 
 @sender.command("token")
 @click.argument("account")
 @click.option("--provider", type=click.Choice(PROVIDERS), default="twilio", show_default=True)
+@click.option(
+    "--for-sending",
+    is_flag=True,
+    help="The API key by which we send, of a provider that signs with something else (Telnyx).",
+)
 @told
-def sender_token(account: str, provider: str) -> None:
+def sender_token(account: str, provider: str, for_sending: bool) -> None:
     """Take the token with which an account signs; the one before goes on beside it."""
+    if for_sending and provider not in SENDING_TOKENS:
+        raise BadEntry(
+            "for-sending", f"one token of {provider}'s is for both; leave the option out"
+        )
     token = click.prompt("Token", hide_input=sys.stdin.isatty()).strip()
-    keep_token(data_folder(os.environ), provider, account, token)
+    kept_as = SENDING_TOKENS[provider] if for_sending else provider
+    keep_token(data_folder(os.environ), kept_as, account, token)
     click.echo("The token is kept, and in force.")
 
 
@@ -118,9 +198,13 @@ def sender_token(account: str, provider: str) -> None:
 def list_senders(tenant: str | None) -> None:
     """Show the senders."""
     with opened_installation() as opened:
-        for found in tenant_named(opened, tenant).senders:
+        of = tenant_named(opened, tenant)
+        for found in of.senders:
+            sends = f"sends {found.purpose}, STOP leaves {of.told(found.scope)}"
+            sends += ", clarifies" if found.clarifies else ""
             click.echo(
                 f"{found.id}\t{found.identity}\t{found.kind}\t{found.provider}\t{found.account}"
+                f"\t{sends}"
             )
 
 
@@ -129,11 +213,11 @@ def list_senders(tenant: str | None) -> None:
 @of_tenant
 @told
 def remove_sender(sender_id: int, tenant: str | None) -> None:
-    """Take a sender away: what people answer it is refused from then on."""
+    """Take a sender away: it sends no more, and what people answer it is heard as ever."""
     with opened_installation() as opened:
         found = tenant_named(opened, tenant)
         with opened.database.writing() as connection:
-            directory.remove_sender(connection, found, sender_id)
+            directory.remove_sender(connection, found, sender_id, opened.clock())
     click.echo("Removed.")
 
 

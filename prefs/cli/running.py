@@ -11,13 +11,14 @@ from typing import IO, Any
 
 import click
 
-from prefs import ledger, letters
+from prefs import ledger, letters, texts
 from prefs.address import Channel
 from prefs.cli.begin import (
     NO_TENANT,
     opened_installation,
     told,
 )
+from prefs.cli.owned import token_command
 from prefs.database import Database, Unavailable, migrate, sqlite_file
 from prefs.directory import Brand, Tenant, is_marked
 from prefs.policy import Purpose
@@ -190,8 +191,8 @@ def doctor() -> None:
             found.append(f"{path} is readable by others: chmod go-rwx {path}")
     if settings.public_url.startswith("http://"):
         found.append(
-            "PREFS_PUBLIC_URL is not set: links lead to this machine, and one-click needs https "
-            "(RFC 8058)"
+            f"PREFS_PUBLIC_URL is {settings.public_url}, and one-click needs https (RFC 8058): set "
+            "it, for the server and the commands, to where people reach this"
         )
     try:
         with (
@@ -209,23 +210,49 @@ def doctor() -> None:
             for tenant in tenants:
                 for line in unasked(settings, tenant):
                     click.echo(line)
+                with opened.database.reading() as connection:
+                    left = [
+                        one.days_left(opened.clock())
+                        for one in texts.all_waiting(connection, tenant)
+                    ]
+                if left:
+                    overdue = sum(days < 0 for days in left)
+                    line = (
+                        f"{tenant.slug}: texts that wait for a decision: {len(left)}, overdue: "
+                        f"{overdue}: `prefs sms review`"
+                    )
+                    if overdue:
+                        found.append(line)
+                    else:
+                        click.echo(line)
                 for sender in tenant.senders:
                     if not settings.provider_tokens(sender.provider, sender.account):
                         found.append(
                             f"{tenant.slug}: no token for {sender.account}, so every STOP to "
-                            f"{sender.identity} is refused: `prefs sender token {sender.account}`"
+                            f"{sender.identity} is refused: "
+                            f"`{token_command(sender.provider, sender.account)}`"
                         )
                     else:
                         click.echo(
                             f"{tenant.slug}: the webhook of {sender.identity} is "
                             f"{settings.public_url}/webhooks/{sender.provider}/{tenant.slug}"
-                            "#rc=5&rp=all"
+                            f"{_COMES_AGAIN.get(sender.provider, '')}"
+                        )
+                    if not settings.sending_tokens(sender.provider, sender.account):
+                        command = token_command(sender.provider, sender.account, sending=True)
+                        click.echo(
+                            f"{tenant.slug}: nothing can be sent from {sender.identity}, no answer "
+                            f"to a text either: `{command}`"
                         )
     for line in found:
         click.echo(f"- {line}")
     if found:
         sys.exit(1)
     click.echo("Nothing found.")
+
+
+_COMES_AGAIN = {"twilio": "#rc=5&rp=all"}
+"""What makes a provider come again after any failure, where a webhook's URL has to say so."""
 
 
 def unasked(settings: Settings, tenant: Tenant) -> Iterator[str]:
@@ -246,10 +273,11 @@ def unasked(settings: Settings, tenant: Tenant) -> Iterator[str]:
 
 def _missing(settings: Settings, tenant: Tenant, brand: Brand, channel: Channel) -> Iterator[str]:
     if channel is Channel.SMS:
-        accounts = {sender.account for sender in tenant.senders if sender.brand_id == brand.id}
-        if not accounts:
+        mine = {(s.account, s.provider) for s in tenant.senders if s.brand_id == brand.id}
+        if not mine:
             yield "`prefs sender add`"
-        yield f"`prefs sender token {min(accounts, default='ACCOUNT')}`"
+        account, provider = min(mine, default=("ACCOUNT", "twilio"))
+        yield f"`{token_command(provider, account, sending=True)}`"
         return
     if settings.smtp is None:
         yield "set PREFS_SMTP_URL"

@@ -8,29 +8,56 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, exc, select, update
 
-from prefs import languages, tables
+from prefs import gsm, keywords, languages, tables
 from prefs.address import Address, BadAddress, Channel
 from prefs.database import insert
 from prefs.directory.holding import (
+    NO_SENDER,
     BadEntry,
     Brand,
+    Sender,
     Taken,
     Tenant,
     Texts,
     Unknown,
     brand_now,
     sample_of,
+    sender_now,
+    tenant_now,
     topic_now,
 )
 from prefs.look import BadLook, Look, checked
 from prefs.policy import Millis, Mode, Purpose, Topic
 from prefs.settings import BadSetting
 
-PROVIDERS = ("twilio",)
-KINDS = ("long_code", "toll_free", "short_code", "messaging_service", "advanced_opt_out")
+PROVIDERS = ("twilio", "telnyx")
+KINDS = (
+    "long_code",
+    "toll_free",
+    "short_code",
+    "messaging_service",
+    "advanced_opt_out",
+    "whatsapp",
+    "rcs",
+)
 """What kind of sender a number or service is; it decides who answers a STOP."""
 
-BRAND_TEXTS = ("name", "about")
+PURPOSES = ("both", "marketing", "transactional")
+"""What a sender sends."""
+
+LEAVES = ("all", "brand", "topic")
+"""What a STOP to a sender leaves."""
+
+REPLIES = ("stop_reply", "start_reply", "help_reply")
+"""A brand's own answers to STOP, START and HELP, with {brand}, {contact} and {topics} put in."""
+
+WORDS_SAY = ("out", "start", "help")
+"""What a tenant's own word can say."""
+
+MOST_WORDS = 200
+LONGEST_WORD = 60
+
+BRAND_TEXTS = ("name", "about", *REPLIES)
 TOPIC_TEXTS = ("title", "description")
 MOST_LANGUAGES = 60
 MOST_CHOICES = 5
@@ -106,17 +133,50 @@ def change_tenant(
     name: str | None = None,
     confirming_ends_complaint: bool | None = None,
     language: str | None = None,
-) -> None:
-    """Changes a tenant; ``language`` is for whoever has shown no other. Raises ``BadEntry``."""
+    words: Mapping[str, str | None] | None = None,
+) -> Tenant:
+    """Changes a tenant, and returns it as it is now. ``language`` is for whoever has shown no
+    other. Raises ``BadEntry``.
+
+    Of its own words for texts, those named are set, or with None taken away.
+    """
     if language is not None and language not in languages.ALL:
         raise BadEntry("language", f"the language is one of: {', '.join(languages.ALL)}")
-    given = _given(
-        name=name, confirming_ends_complaint=confirming_ends_complaint, language=language
-    )
     table = tables.tenant
+    before = tenant_now(connection, tenant)
+    given = _given(
+        name=name,
+        confirming_ends_complaint=confirming_ends_complaint,
+        language=language,
+        words=None if words is None else _words(words, before.words),
+    )
     if given:
         connection.execute(update(table).where(table.c.id == tenant.id).values(given))
     changed(connection)
+    return tenant_now(connection, tenant)
+
+
+def _words(given: Mapping[str, str | None], before: Mapping[str, str]) -> str:
+    """A tenant's own words, in normal form. None of them hides what is a no to everybody."""
+    kept = {word: str(says) for word, says in before.items()}
+    for text, says in given.items():
+        word = keywords.normal(text)
+        if not word or len(word) > LONGEST_WORD:
+            raise BadEntry("words", f"a word or phrase has 1 to {LONGEST_WORD} letters and digits")
+        if says is None:
+            kept.pop(word, None)
+            continue
+        if says not in WORDS_SAY:
+            raise BadEntry("words", f"a word says one of: {', '.join(WORDS_SAY)}")
+        known = keywords.read(word).says
+        if known is keywords.Says.OUT and says != known:
+            raise BadEntry("words", "that is a no to everybody, and can be nothing else")
+        if says == keywords.Says.START and (known is keywords.Says.REVIEW or keywords.yes_in(word)):
+            raise BadEntry("words", "that may be no or yes to something else; choose another word")
+        kept[word] = str(says)
+    if len(kept) > MOST_WORDS:
+        raise BadEntry("words", f"there may be {MOST_WORDS} words at most")
+    return json.dumps(kept)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -206,6 +266,24 @@ def _mailbox(text: str) -> str:
     return text
 
 
+_PLACES = re.compile(r"\{(brand|contact|topics)\}")
+FOR_PLACES = 40
+"""Characters of an answer that are left for each name put in."""
+
+
+def _check_reply(name: str, text: str) -> None:
+    """Raises ``BadEntry`` for an answer that would cost more than one text."""
+    written, places = _PLACES.subn("", text)
+    if "{" in written or "}" in written:
+        raise BadEntry("texts", f"in {name}, only {{brand}}, {{contact}} and {{topics}} are put in")
+    if gsm.septets(gsm.plain(written)) + FOR_PLACES * places > gsm.ONE_TEXT:
+        raise BadEntry(
+            "texts",
+            f"a {name} has {gsm.ONE_TEXT} characters at most, each of ^{{}}\\[~]|€ counted twice, "
+            f"and {FOR_PLACES} for each name that is put in",
+        )
+
+
 def _is_address(text: str) -> bool:
     try:
         address = Address.parse(Channel.EMAIL, text)
@@ -231,6 +309,8 @@ def _texts(given: Texts, before: Texts, names: tuple[str, ...]) -> str:
             raise BadEntry("texts", languages.NO_CODE)
         if said.keys() - set(names):
             raise BadEntry("texts", f"in each language there are the texts: {', '.join(names)}")
+        for name in said.keys() & set(REPLIES):
+            _check_reply(name, said[name])
     both = {code: {**before.get(code, {}), **said} for code, said in {**before, **given}.items()}
     kept = {code: {n: text for n, text in said.items() if text} for code, said in both.items()}
     kept = {code: said for code, said in kept.items() if said}
@@ -340,39 +420,119 @@ def add_sender(
     identity: str,
     kind: str,
     now: Millis,
+    *,
+    purpose: str = "both",
+    leaves: str = "all",
+    topic: Topic | None = None,
+    clarifies: bool = False,
 ) -> int:
-    """Makes a sender: a number, short code or service. Raises ``BadEntry``, ``Taken``."""
+    """Makes a sender: a number, short code or service. Raises ``BadEntry``, ``Taken``.
+
+    One that was removed begins anew, under its old number. ``topic`` is what a STOP leaves, if
+    ``leaves`` is so.
+    """
     if provider not in PROVIDERS:
         raise BadEntry("provider", f"the provider is one of: {', '.join(PROVIDERS)}")
     if kind not in KINDS:
         raise BadEntry("kind", f"the kind is one of: {', '.join(KINDS)}")
-    if kind in ("long_code", "toll_free"):
+    if kind in ("long_code", "toll_free", "whatsapp"):
         # Inbound messages find their sender by it, so it must be spelt as the provider does.
+        if not identity.strip().startswith(("+", "00")):
+            raise BadEntry("identity", "write the number with + and its country code")
         try:
             identity = Address.parse(Channel.SMS, identity).value
         except BadAddress as error:
             raise BadEntry("identity", str(error)) from None
-    return _add(
-        connection,
-        tables.sender,
-        "identity",
-        tenant_id=tenant_id,
-        brand_id=brand_id,
-        provider=provider,
-        account=account,
-        identity=identity,
-        kind=kind,
-        created_at=now,
-    )
-
-
-def remove_sender(connection: Connection, tenant: Tenant, sender_id: int) -> None:
-    if not any(s.id == sender_id for s in tenant.senders):
-        raise Unknown(
-            "sender", "there is no such sender; `prefs sender list` shows those there are"
-        )
+    elif kind == "rcs":
+        # Providers write an agent with its channel, and it is looked for without.
+        identity = identity.removeprefix("rcs:")
+    own = {"tenant_id": tenant_id, "provider": provider, "account": account, "identity": identity}
+    values = {
+        "brand_id": brand_id,
+        "kind": kind,
+        "created_at": now,
+        **_stops(brand_id, purpose, leaves, topic),
+        "clarifies": clarifies,
+    }
     table = tables.sender
-    connection.execute(
-        table.delete().where(table.c.tenant_id == tenant.id, table.c.id == sender_id)
-    )
+    again = connection.execute(
+        update(table)
+        .where(*(table.c[name] == value for name, value in own.items()))
+        .where(table.c.removed_at.is_not(None))
+        .values(**values, removed_at=None)
+        .returning(table.c.id)
+    ).scalar()
+    if again is not None:
+        changed(connection)
+        return int(again)
+    return _add(connection, table, "identity", **own, **values)
+
+
+def _stops(brand_id: int, purpose: str, leaves: str, topic: Topic | None) -> dict[str, Any]:
+    if purpose not in PURPOSES:
+        raise BadEntry("purpose", f"what it sends is one of: {', '.join(PURPOSES)}")
+    if leaves not in LEAVES:
+        raise BadEntry("leaves", f"what a STOP leaves is one of: {', '.join(LEAVES)}")
+    if (leaves == "topic") != (topic is not None):
+        raise BadEntry(
+            "topic", "name the topic that a STOP leaves where it leaves one, and only so"
+        )
+    if topic is not None and topic.scope.brand != brand_id:
+        raise BadEntry("topic", "the topic belongs to another brand than the sender")
+    if topic is not None and topic.purpose is Purpose.TRANSACTIONAL:
+        raise BadEntry("topic", "a transactional topic always passes; name a marketing topic")
+    return {
+        "purpose": purpose,
+        "leaves": leaves,
+        "topic_id": None if topic is None else topic.scope.topic,
+    }
+
+
+def change_sender(
+    connection: Connection,
+    tenant: Tenant,
+    sender_id: int,
+    *,
+    purpose: str | None = None,
+    leaves: str | None = None,
+    topic: Topic | None = None,
+    clarifies: bool | None = None,
+) -> Sender:
+    """Changes what a sender sends and what a STOP to it leaves, and returns it as it is now.
+
+    Raises ``Unknown``, ``BadEntry``.
+    """
+    table = tables.sender
+    mine = (table.c.tenant_id == tenant.id) & (table.c.id == sender_id)
+    row = connection.execute(
+        select(table).where(mine, table.c.removed_at.is_(None)).with_for_update()
+    ).first()
+    if row is None:
+        raise Unknown("sender", NO_SENDER)
+    given = _given(clarifies=clarifies)
+    if leaves is None and topic is None and row.leaves == "topic":
+        given |= _given(purpose=purpose)
+        if purpose is not None and purpose not in PURPOSES:
+            raise BadEntry("purpose", f"what it sends is one of: {', '.join(PURPOSES)}")
+    else:
+        given |= _stops(row.brand_id, purpose or row.purpose, leaves or row.leaves, topic)
+    if given:
+        connection.execute(update(table).where(mine).values(given))
+    changed(connection)
+    return sender_now(connection, tenant, sender_id)
+
+
+def remove_sender(connection: Connection, tenant: Tenant, sender_id: int, now: Millis) -> None:
+    """Takes a sender away. It sends no more, and what people answer it is heard as ever: whoever
+    still has its last message may say no to it. Raises ``Unknown``."""
+    table = tables.sender
+    removed = connection.execute(
+        update(table)
+        .where(table.c.tenant_id == tenant.id, table.c.id == sender_id)
+        .where(table.c.removed_at.is_(None))
+        .values(removed_at=now)
+        .returning(table.c.id)
+    ).first()
+    if removed is None:
+        raise Unknown("sender", NO_SENDER)
     changed(connection)

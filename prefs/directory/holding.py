@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Table, select
 from prefs import tables
 from prefs.address import Address, Channel, digest_key
 from prefs.database import Database, Unavailable
+from prefs.keywords import Says
 from prefs.look import Look
-from prefs.policy import Millis, Mode, Purpose, Scope, Topic
+from prefs.policy import ALL, Millis, Mode, Purpose, Scope, Topic
 from prefs.settings import write_private
 
 POLL_SECONDS = 2.0
@@ -64,6 +65,10 @@ class Brand:
     def named(self, language: str) -> str:
         return _said(self.texts, language, "name") or self.name
 
+    def reply(self, which: str, language: str) -> str:
+        """Its own words for an answer to a text (``stop_reply``), empty where it has none."""
+        return _said(self.texts, language, which)
+
     def about(self, language: str) -> str:
         return _said(self.texts, language, "about") or _said(self.texts, self.language, "about")
 
@@ -88,12 +93,28 @@ def _said(texts: Texts, language: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
+    """A number, short code or service that sends for a brand and hears what people answer.
+
+    ``purpose`` is what it sends: ``marketing``, ``transactional`` or ``both``. ``scope`` is what a
+    STOP to it leaves. ``clarifies`` says whether our confirmation offers to keep some programmes.
+    """
+
     id: int
     brand_id: int
     provider: str
     account: str
     identity: str
     kind: str
+    purpose: str = "both"
+    scope: Scope = ALL
+    clarifies: bool = False
+
+    @property
+    def leaves(self) -> str:
+        """What a STOP to it leaves, in a word: ``all``, its ``brand`` or its ``topic``."""
+        if self.scope.topic is not None:
+            return "topic"
+        return "all" if self.scope.brand is None else "brand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,13 @@ class Tenant:
     brands: Mapping[str, Brand]
     topics: Mapping[str, Topic]
     senders: tuple[Sender, ...]
+    removed_senders: tuple[Sender, ...] = ()
+    words: Mapping[str, Says] = field(default_factory=dict)
+
+    @property
+    def hearing(self) -> tuple[Sender, ...]:
+        """Every sender that people may answer to, those that send no more among them."""
+        return (*self.senders, *self.removed_senders)
 
     def digest(self, address: Address) -> bytes:
         return address.digest(self.digest_key)
@@ -225,12 +253,9 @@ def _assembled(rows: Mapping[str, Any], master: bytes) -> Directory:
             digest_key(master, row["id"]),
             {b["slug"]: _brand(b, row.get("language", "en")) for b in mine["brand"]},
             {t["slug"]: _topic(t) for t in mine["topic"]},
-            tuple(
-                Sender(
-                    s["id"], s["brand_id"], s["provider"], s["account"], s["identity"], s["kind"]
-                )
-                for s in mine["sender"]
-            ),
+            tuple(_sender(s) for s in mine["sender"] if s.get("removed_at") is None),
+            tuple(_sender(s) for s in mine["sender"] if s.get("removed_at") is not None),
+            _words(row.get("words", "{}")),
         )
     keys = {
         k["id"]: Key(
@@ -282,6 +307,26 @@ def _topic(row: Mapping[str, Any]) -> Topic:
     )
 
 
+def _sender(row: Mapping[str, Any]) -> Sender:
+    scopes = {
+        "brand": Scope(row["brand_id"]),
+        "topic": Scope(row["brand_id"], row.get("topic_id")),
+    }
+    purpose = row.get("purpose", "both")
+    return Sender(
+        row["id"],
+        row["brand_id"],
+        row["provider"],
+        row["account"],
+        row["identity"],
+        row["kind"],
+        purpose,
+        # FCC 24-24: a STOP in direct reply to an informational text ends all the others.
+        ALL if purpose == "transactional" else scopes.get(row.get("leaves", "all"), ALL),
+        bool(row.get("clarifies", False)),
+    )
+
+
 def brand_now(connection: Connection, tenant: Tenant, slug: str) -> Brand:
     """A brand as this transaction has it, and nobody else changes it meanwhile. ``Unknown``."""
     return _brand(_row(connection, tables.brand, tenant, slug), tenant.language)
@@ -290,6 +335,39 @@ def brand_now(connection: Connection, tenant: Tenant, slug: str) -> Brand:
 def topic_now(connection: Connection, tenant: Tenant, slug: str) -> Topic:
     """A topic as this transaction has it, and nobody else changes it meanwhile. ``Unknown``."""
     return _topic(_row(connection, tables.topic, tenant, slug))
+
+
+NO_SENDER = "there is no such sender; `prefs sender list` shows those there are"
+
+
+def sender_now(connection: Connection, tenant: Tenant, sender_id: int) -> Sender:
+    """A sender as this transaction has it, and nobody else changes it meanwhile. ``Unknown``."""
+    table = tables.sender
+    mine = (table.c.tenant_id == tenant.id) & (table.c.id == sender_id)
+    mine &= table.c.removed_at.is_(None)
+    found = connection.execute(select(table).where(mine).with_for_update()).mappings().first()
+    if found is None:
+        raise Unknown("sender", NO_SENDER)
+    return _sender(dict(found))
+
+
+def tenant_now(connection: Connection, tenant: Tenant) -> Tenant:
+    """A tenant with its own settings as this transaction has them, and nobody else changes them
+    meanwhile. What it owns is as it was."""
+    table = tables.tenant
+    mine = select(table).where(table.c.id == tenant.id).with_for_update()
+    row = connection.execute(mine).mappings().one()
+    return replace(
+        tenant,
+        name=row["name"],
+        confirming_ends_complaint=bool(row["confirming_ends_complaint"]),
+        language=row["language"],
+        words=_words(row["words"]),
+    )
+
+
+def _words(text: str) -> Mapping[str, Says]:
+    return {word: Says(says) for word, says in json.loads(text).items()}
 
 
 def _row(connection: Connection, table: Table, tenant: Tenant, slug: str) -> Mapping[str, Any]:

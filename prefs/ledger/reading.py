@@ -126,6 +126,7 @@ def suppressed(
 ) -> Decision | None:
     """Why none of the marketing ``topics`` may be sent, if somebody said so; else None.
 
+    A text that may be a no counts until somebody has read it: whoever sends by the list holds too.
     Having no consent is nothing that was said, and puts nobody on a suppression list. Where
     none of them is offered on the channel (any more), who has left all marketing is still on it.
     """
@@ -134,7 +135,7 @@ def suppressed(
         return None
     offered = [topic for topic in marketing if channel in topic.offered] or [_anything(channel)]
     decisions = [may_send(Message(topic, channel), standing, now) for topic in offered]
-    if any(decision.verdict is not Verdict.DENY for decision in decisions):
+    if any(decision.verdict is Verdict.ALLOW for decision in decisions):
         return None
     said = (d for d in decisions if d.ground and d.ground.what is not Kind.IN)
     return next(said, None)
@@ -211,6 +212,9 @@ def _event(row: Row[Any]) -> Event:
         block=Block(row.block) if row.block else None,
         per_week=row.per_week,
         door=row.door,
+        rule=row.rule,
+        to_transactional=bool(row.to_transactional),
+        ours_alone=bool(row.ours_alone),
         retracts=tuple(map(int, row.retracts.split())),
     )
 

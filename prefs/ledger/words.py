@@ -28,6 +28,10 @@ SENTENCES: Mapping[Kind, str] = {
     Kind.LIMIT: "Somebody said how many messages a week they want about one topic.",
     Kind.PENDING: "A consent was asked for and is not confirmed yet.",
     Kind.REASON: "Somebody said why they had left.",
+    Kind.TEXT: "Somebody sent a text that says nothing about being texted.",
+    Kind.REVIEW: "Somebody sent a text that may be a no: a person must read it and decide.",
+    Kind.REVIEWED: "Somebody has read that text and decided that it was no no.",
+    Kind.FAILED: "A message did not reach the address.",
     Kind.RETRACT: "Events were taken back: a mistake of a machine or a file, or undone at once.",
 }
 """Every kind of event in one sentence."""
@@ -38,6 +42,7 @@ ASKED: Mapping[Kind, str] = {
     Kind.OUT: "A STOP came late: something later was heard before it.",
     Kind.LIMIT: "Somebody would have had more messages a week about one topic.",
     Kind.UNBLOCK: "Somebody asked that a block be ended.",
+    Kind.REVIEWED: "Somebody has decided about a text that waits for no decision (any more).",
 }
 
 

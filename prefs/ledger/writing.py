@@ -256,6 +256,9 @@ def _event_row(tenant: int, one: Said, recorded: Recorded) -> dict[str, Any]:
         "block": event.block,
         "per_week": event.per_week,
         "door": event.door,
+        "rule": event.rule,
+        "to_transactional": event.to_transactional,
+        "ours_alone": event.ours_alone,
         "retracts": " ".join(map(str, event.retracts)),
         "outcome": recorded.outcome,
         "source": one.source,
@@ -316,12 +319,13 @@ def _keep(
                 values["person"] = values["person"] or one.person
         values["seq"] = recorded.standing.seq
         values["standing"] = recorded.standing.pack()
+        values["in_review"] = bool(recorded.standing.unread)
     if changed:
         table = tables.address
         connection.execute(
             update(table)
             .where(table.c.tenant_id == tenant, table.c.digest == bindparam("at"))
-            .values({name: bindparam(name) for name in (*_KEPT, "seq", "standing")}),
+            .values({name: bindparam(name) for name in (*_KEPT, "seq", "standing", "in_review")}),
             list(changed.values()),
         )
 

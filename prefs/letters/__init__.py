@@ -5,7 +5,15 @@ be no longer. Only the answer of whoever reads that mailbox, or holds that phone
 """
 
 from prefs.letters.answering import Agreed, Confirmed, confirm, refuse, said_yes
-from prefs.letters.asking import GO_BY, Asked, Letter, ask, ask_for_link, asks_in_vain
+from prefs.letters.asking import (
+    GO_BY,
+    Asked,
+    Letter,
+    answer,
+    ask,
+    ask_for_link,
+    asks_in_vain,
+)
 from prefs.letters.posting import (
     PerhapsSent,
     can_send,
@@ -29,6 +37,7 @@ __all__ = [
     "Letter",
     "PerhapsSent",
     "Written",
+    "answer",
     "ask",
     "ask_for_link",
     "asks_in_vain",

@@ -121,18 +121,21 @@ def said_yes(
     now: Millis,
     source: str,
     source_id: str,
+    said_at: Millis | None = None,
 ) -> Agreed | None:
     """Takes a YES for the answer to the latest question that a brand has open with a number.
 
     ``spoken`` are the languages in which it is a yes: that of the question, or English, in which
-    every question says what to reply. None where it answers nothing: then it says nothing. The
-    same message is heard once, and answered alike each time.
+    every question says what to reply. None where it answers nothing: then it says nothing; one
+    that was ``said_at`` a time before the question does not. The same message is heard once, and
+    answered alike each time.
     """
     subject = Subject.of(tenant, address)
     table = tables.letter
     open_here = (
         (table.c.brand_id == brand_id)
         & (table.c.asked_at > now - CONFIRM_FOR)
+        & (table.c.asked_at <= (now if said_at is None else said_at))
         # We have sent it or are about to, or the sender's own tool has it; not one given up.
         & or_(
             table.c.sent_at.is_not(None),

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from prefs import languages, ledger, networks, tables
 from prefs.address import Address, BadAddress, Channel
-from prefs.directory import BadEntry, Brand, Tenant
+from prefs.directory import BadEntry, Brand, Sender, Tenant
 from prefs.ledger import Said, Subject
 from prefs.links import CONFIRM_FOR
 from prefs.policy import (
@@ -36,6 +36,8 @@ CONFIRM = "confirm"
 LINK = "link"
 TAGGED = "tagged"
 """No letter: one that went to ``name+tag@``, counted for ``name@`` too."""
+REPLY = "reply"
+"""The answer to a text, where the provider's webhook takes none: once, and soon or never."""
 UNSENT = "unsent"
 """No letter either: what a stranger asked for in vain counts for their network all the same.
 
@@ -83,6 +85,8 @@ class Letter:
     value: str | None = field(repr=False)
     id: int = 0
     attempts: int = 0
+    text: str | None = field(default=None, repr=False)
+    sender_id: int | None = None
 
     @classmethod
     def to(
@@ -195,6 +199,22 @@ def ask_for_link(
     return Asked("asked", None, letter)
 
 
+def answer(
+    connection: Connection,
+    tenant: Tenant,
+    sender: Sender,
+    to: Address,
+    text: str,
+    now: Millis,
+    said_at: Millis | None = None,
+) -> None:
+    """Sends the one answer to a text from the sender that it came to. No standing stops it: the
+    confirmation of a STOP goes to somebody who is out. It is soon after ``said_at``, or never."""
+    scope, since = Scope(sender.brand_id), now if said_at is None else min(said_at, now)
+    letter = Letter.to(to, tenant, scope, kind=REPLY, language="", saw=0, asked_at=since)
+    _insert(connection, replace(letter, text=text, sender_id=sender.id), None, now)
+
+
 def _must_be_askable(address: Address, topic: Topic) -> None:
     if topic.purpose is not Purpose.MARKETING:
         raise BadEntry("topic", "a transactional topic always passes; name a marketing topic")
@@ -278,7 +298,7 @@ def _is_too_much(
         .where(
             table.c.tenant_id == tenant.id,
             table.c.digest == tenant.digest(address.mailbox),
-            table.c.kind != UNSENT,
+            table.c.kind.not_in((UNSENT, REPLY)),
             table.c.asked_at > now - KEEP_FOR,
         )
         .order_by(table.c.asked_at.desc(), table.c.id.desc())
@@ -341,5 +361,7 @@ def _insert(
             network=network,
             asked_at=letter.asked_at,
             due_at=due_at,
+            text=letter.text,
+            sender_id=letter.sender_id,
         )
     )

@@ -9,11 +9,13 @@ from prefs import ledger, tables
 from prefs.address import Channel
 from prefs.directory import Brand, Sender, Tenant
 from prefs.letters.asking import (
+    GO_BY,
     HOUR,
     KEEP_FOR,
     LINK,
     MINUTE,
     OPEN,
+    REPLY,
     Letter,
     asks_in_vain,
     takes_no_link,
@@ -24,6 +26,9 @@ from prefs.settings import Settings
 
 LEASE: Millis = 2 * MINUTE
 """How long a letter belongs to the worker that claimed it. Longer than sending can take."""
+
+ANSWER_WITHIN: Millis = 5 * MINUTE
+"""47 CFR 64.1200(a)(12): a confirmation sent later is not presumed to be wanted."""
 
 BACKOFF: Sequence[Millis] = (MINUTE, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 6 * HOUR)
 """When to try again after the first, second, … failure; after the last of them, never."""
@@ -43,8 +48,11 @@ def _due(now: Millis) -> Any:
     return select(table).where(
         table.c.due_at <= now,
         table.c.asked_at > now - CONFIRM_FOR,
-        # One at which workers die is given up as well.
-        table.c.attempts <= len(BACKOFF),
+        # One at which workers die is given up as well, and two answers are one too many.
+        or_(
+            (table.c.kind != REPLY) & (table.c.attempts <= len(BACKOFF)),
+            (table.c.attempts == 0) & (table.c.asked_at > now - ANSWER_WITHIN),
+        ),
         OPEN,
     )
 
@@ -86,11 +94,15 @@ def _letter(row: Row[Any]) -> Letter:
         row.value,
         row.id,
         row.attempts,
+        row.text,
+        row.sender_id,
     )
 
 
 def is_wanted(connection: Connection, tenant: Tenant, letter: Letter, now: Millis) -> bool:
     """Whether a letter may still go: a no that was said since the question has answered it."""
+    if letter.kind == REPLY:
+        return True
     standing = ledger.standing(connection, tenant.id, letter.digest)
     if letter.kind == LINK:
         return not takes_no_link(letter.channel, standing)
@@ -117,7 +129,7 @@ def failed(
 
     One that is ``perhaps_sent`` is tried once more: two are better than none, and six are not.
     """
-    tries_left = not for_good and letter.attempts <= len(BACKOFF)
+    tries_left = not for_good and letter.attempts <= len(BACKOFF) and letter.kind != REPLY
     again = now + BACKOFF[letter.attempts - 1] if tries_left else None
     attempts = max(letter.attempts, len(BACKOFF)) if perhaps_sent else letter.attempts
     connection.execute(_held(letter).values(due_at=again, attempts=attempts))
@@ -146,7 +158,7 @@ def tidy(connection: Connection, now: Millis, limit: int = 1000) -> int:
     forgotten = connection.execute(
         update(table)
         .where(table.c.id.in_(over))
-        .values(value=None, network=None, due_at=None)
+        .values(value=None, text=None, network=None, due_at=None)
         .returning(table.c.id)
     ).all()
     deleted = connection.execute(
@@ -158,7 +170,7 @@ def tidy(connection: Connection, now: Millis, limit: int = 1000) -> int:
 def can_send(settings: Settings, tenant: Tenant, brand: Brand, channel: Channel) -> bool:
     """Whether we ourselves can send for a brand on a channel. A demo shows what it would send."""
     if settings.preview:
-        return channel is not Channel.PUSH
+        return channel in GO_BY
     if channel is Channel.EMAIL:
         return settings.smtp is not None and bool(brand.mail_from)
     return channel is Channel.SMS and texting(settings, tenant, brand.id) is not None
@@ -182,8 +194,11 @@ def waiting(connection: Connection, tenant: int, limit: int = 20) -> list[Letter
     return [_letter(row) for row in found]
 
 
+_NO_TEXTS = ("whatsapp", "rcs")
+
+
 def texting(settings: Settings, tenant: Tenant, brand_id: int) -> Sender | None:
-    """The number or service that texts for a brand, if we have its account's token."""
-    mine = [s for s in tenant.senders if (s.provider, s.brand_id) == ("twilio", brand_id)]
-    with_token = [s for s in mine if settings.provider_tokens(s.provider, s.account)]
+    """The number or service that texts for a brand, if its account's token lets us send."""
+    mine = [s for s in tenant.senders if s.brand_id == brand_id and s.kind not in _NO_TEXTS]
+    with_token = [s for s in mine if settings.sending_tokens(s.provider, s.account)]
     return min(with_token, key=lambda sender: sender.id, default=None)

@@ -1,9 +1,8 @@
 """A letter in words, in the language of whoever asked for it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-from prefs import languages
+from prefs import gsm, languages
 from prefs.address import Channel
 from prefs.directory import Brand, Tenant, titled
 from prefs.languages import Language
@@ -23,6 +22,8 @@ class Written(NamedTuple):
 def written(tenant: Tenant, letter: Letter, links: Links, public_url: str) -> Written:
     """The letter in the language of whoever asked for it. It advertises nothing: a question that
     did would itself be the advertising that nobody has agreed to (UWG section 7)."""
+    if letter.text is not None:
+        return Written("", letter.text, "")
     language = languages.of(letter.language)
     brand = tenant.brand_of(letter.scope)
     assert brand is not None
@@ -55,7 +56,7 @@ def written(tenant: Tenant, letter: Letter, links: Links, public_url: str) -> Wr
         language.say("If it was not you, do nothing: nothing will be sent."),
         _imprint(brand, language),
     )
-    return Written(_line(subject), text, link)
+    return Written(gsm.line(subject), text, link)
 
 
 def _link_letter(
@@ -77,7 +78,7 @@ def _link_letter(
     link = f"{public_url}/p/{links.sign(claim)}"
     name = brand.named(language.code)
     if letter.channel is Channel.SMS:
-        text = language.say("%(brand)s: your choices: %(link)s", brand=_gsm(name), link=link)
+        text = language.say("%(brand)s: your choices: %(link)s", brand=gsm.plain(name), link=link)
         return Written("", text, link)
     subject = language.say("Your choices with %(brand)s", brand=name)
     asked = language.say(
@@ -90,13 +91,13 @@ def _link_letter(
         language.say("If it was not you, do nothing: nothing changes."),
         _imprint(brand, language),
     )
-    return Written(_line(subject), text, link)
+    return Written(gsm.line(subject), text, link)
 
 
 def welcome(brand: Brand, topic: Topic, code: str) -> str:
     """The one answer to a YES that counted, in the language of a code."""
     language = languages.of(code)
-    return _fitted(
+    return gsm.fitted(
         lambda name, title: language.say(
             "%(brand)s: you will get %(topic)s. Reply STOP to end, HELP for help.",
             brand=name,
@@ -108,7 +109,7 @@ def welcome(brand: Brand, topic: Topic, code: str) -> str:
 
 
 def question_by_text(language: Language, brand: Brand, topic: Topic) -> str:
-    return _fitted(
+    return gsm.fitted(
         lambda name, title: language.say(
             "%(brand)s: reply YES to get %(topic)s by text, STOP to refuse. "
             "Msg&data rates may apply.",
@@ -128,40 +129,3 @@ def _imprint(brand: Brand, language: Language) -> str:
 
 def _paragraphs(*parts: str) -> str:
     return "\n\n".join(parts) + "\n"
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-ONE_TEXT = 160
-"""Characters of GSM 03.38 in one text; longer ones come in pieces, each of them paid for."""
-
-FEWEST = 20
-"""Characters of both names together: shorter, nobody would know them."""
-
-_PLAIN = str.maketrans(
-    {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "\u00a0": " "}
-)
-_EXTENDED = frozenset("^{}\\[~]|€\f")
-
-
-def _gsm(text: str) -> str:
-    return _line(text).translate(_PLAIN)
-
-
-def _septets(text: str) -> int:
-    return len(text) + sum(sign in _EXTENDED for sign in text)
-
-
-def _fitted(sentence: Callable[[str, str], str], name: str, title: str) -> str:
-    """The sentence in one text where it can be, with names cut as far as that needs."""
-    name, title = _gsm(name), _gsm(title)
-    while _septets(text := _gsm(sentence(name, title))) > ONE_TEXT:
-        if len(name) + len(title) < FEWEST:
-            break
-        if len(title) > len(name):
-            title = title[:-1].rstrip()
-        else:
-            name = name[:-1].rstrip()
-    return text

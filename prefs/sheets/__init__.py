@@ -102,7 +102,7 @@ _SAYS: tuple[tuple[str, Voice | Block | None], ...] = (
     *[(bare_name(block), block) for block in Block],
     ("recipient person", Voice.PERSON),
     ("sender senderoptedout admin byadmin manual manualsuppression", Voice.SENDER),
-    ("subscribed optin optedin snoozed consentexpired", None),
+    ("subscribed optin optedin snoozed inreview consentexpired", None),
 )
 """What a cell says of its row: whose no it is, a block, or (None) that it is no no.
 
@@ -138,7 +138,7 @@ def import_suppressions(
     """
     done: Counter[str] = Counter()
     out = csv.writer(rejects, lineterminator="\n") if rejects else None
-    with _readable_twice(source) as (file, digest):
+    with readable_twice(source) as (file, digest):
         sheet = Sheet(file)
         sheet.find(channel, region, column)
         times, words = sheet.columns(_TIMES), sheet.columns(_WORDS)
@@ -191,7 +191,7 @@ def _imported(done: Mapping[str, int]) -> Imported:
 
 
 @contextmanager
-def _readable_twice(source: BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
+def readable_twice(source: BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
     """The file at its beginning, and its SHA-256. A pipe is kept in a temporary file."""
     digest = hashlib.sha256()
     with tempfile.TemporaryFile() as spool:

@@ -166,7 +166,7 @@ class Sheet:
         readable = [row for row in sample if row.cells]
         if not readable:
             raise BadSheet("there is no row in the file that can be read")
-        names = [bare_name(cell) for cell in readable[0].cells]
+        names = self._first = [bare_name(cell) for cell in readable[0].cells]
         self._column = self._found(names, readable, column)
         if not self._reads(readable[0].cells[self._column]):
             self.header, self.names = readable[0], names
@@ -174,11 +174,7 @@ class Sheet:
 
     def _found(self, names: list[str], rows: list[Row], column: str | None) -> int:
         if column is not None:
-            if bare_name(column) in names:
-                return names.index(bare_name(column))
-            if re.fullmatch(r"[1-9][0-9]{0,4}", column) and int(column) <= len(names):
-                return int(column) - 1
-            raise BadSheet("no such column; give --column a name of the header, or a number")
+            return self.column(column, "--column")
         for name in _HEADERS[self._channel].split():
             if name in names:
                 return names.index(name)
@@ -189,6 +185,14 @@ class Sheet:
         if "address" in names:  # which may be a street, so only where nothing else is better
             return names.index("address")
         raise BadSheet(f"which column holds the {self._channel} addresses? Name it with --column")
+
+    def column(self, named: str, option: str) -> int:
+        """Where the column is that an option names. Raises ``BadSheet``."""
+        if bare_name(named) in self._first:
+            return self._first.index(bare_name(named))
+        if re.fullmatch(r"[1-9][0-9]{0,4}", named) and int(named) <= len(self._first):
+            return int(named) - 1
+        raise BadSheet(f"no such column; give {option} a name of the header, or a number")
 
     def _reads(self, cell: str) -> bool:
         try:

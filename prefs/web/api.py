@@ -307,6 +307,7 @@ def _standing(tenant: Tenant, standing: Standing) -> dict[str, Any]:
         "snoozes": [word(snooze) for snooze in standing.snoozes],
         "blocks": [word(block) for block in standing.blocks],
         "limits": [word(limit) for limit in standing.limits],
+        "reviews": [word(review) for review in standing.unread],
     }
 
 
@@ -338,6 +339,11 @@ def _told(tenant: Tenant, seq: int, event: Event, outcome: Outcome) -> dict[str,
     def moment(at: Millis | None) -> str | None:
         return None if at is None else written(at)
 
+    of_a_text = {
+        "rule": event.rule,
+        "to_transactional": event.to_transactional,
+        "ours_alone": event.ours_alone,
+    }
     return {
         "seq": seq,
         "what": event.kind,
@@ -355,6 +361,7 @@ def _told(tenant: Tenant, seq: int, event: Event, outcome: Outcome) -> dict[str,
         "per_week": event.per_week,
         "door": event.door,
         "retracts": event.retracts,
+        **{name: value for name, value in of_a_text.items() if value},
     }
 
 

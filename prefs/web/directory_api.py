@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from prefs import directory
 from prefs.address import Channel
 from prefs.database import Unavailable
-from prefs.directory import Brand, Key, Tenant
+from prefs.directory import Brand, Key, Sender, Tenant
 from prefs.policy import Mode, Purpose, Topic, written
 from prefs.web import door, schemas
 from prefs.web.door import Problem, guarded
@@ -193,21 +193,29 @@ def change_brand(entry: dict[str, Any], slug: str) -> Response:
 def list_senders() -> Response:
     """The numbers and services that send for the brands"""
     tenant = _fresh()
-    return door.answer(
-        {
-            "senders": [
-                {
-                    "id": s.id,
-                    "brand": next(b.slug for b in tenant.brands.values() if b.id == s.brand_id),
-                    "provider": s.provider,
-                    "account": s.account,
-                    "identity": s.identity,
-                    "kind": s.kind,
-                }
-                for s in tenant.senders
-            ]
-        }
-    )
+    return door.answer({"senders": [_sender(tenant, sender) for sender in tenant.senders]})
+
+
+def _sender(tenant: Tenant, sender: Sender) -> dict[str, Any]:
+    topic = tenant.topic_of(sender.scope)
+    return {
+        "id": sender.id,
+        "brand": next(b.slug for b in tenant.brands.values() if b.id == sender.brand_id),
+        "provider": sender.provider,
+        "account": sender.account,
+        "identity": sender.identity,
+        "kind": sender.kind,
+        "purpose": sender.purpose,
+        "leaves": sender.leaves,
+        "topic": topic.slug if topic else None,
+        "clarifies": sender.clarifies,
+    }
+
+
+def _stops(tenant: Tenant, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What it sends and what a STOP to it leaves, as far as that was given. Raises ``Unknown``."""
+    given = {name: entry[name] for name in ("purpose", "leaves", "clarifies") if name in entry}
+    return {**given, "topic": tenant.topic(entry["topic"])} if "topic" in entry else given
 
 
 @directory_api.route("/senders", methods=["POST"])
@@ -217,10 +225,12 @@ def list_senders() -> Response:
 def add_sender(entry: dict[str, Any]) -> Response:
     """Make a sender, so that what people answer it is heard
 
-    The provider's token is a secret of the installation; `prefs sender token` takes it.
+    One that was taken away comes back, with its id. The provider's token is a secret of the
+    installation; `prefs sender token` takes it.
     """
     tenant = door.tenant()
     brand = tenant.brand(entry["brand"])
+    stops = _stops(tenant, entry)
 
     def act(connection: Connection) -> dict[str, Any]:
         made = directory.add_sender(
@@ -232,10 +242,34 @@ def add_sender(entry: dict[str, Any]) -> Response:
             entry["identity"],
             entry["kind"],
             door.now(),
+            **stops,
         )
-        return {"id": made, **entry}
+        return _sender(tenant, directory.sender_now(connection, tenant, made))
 
     response = door.written(act, 201)
+    _fresh()
+    return response
+
+
+def _must_be_there(tenant: Tenant, sender_id: int) -> None:
+    if not any(sender.id == sender_id for sender in tenant.senders):
+        raise Problem(404, "There is no such sender; GET /v1/senders lists those there are.")
+
+
+@directory_api.route("/senders/<int:sender_id>", methods=["PATCH"])
+@guarded("admin")
+@directory_api.arguments(schemas.SenderChange)
+@directory_api.response(200, schemas.SenderOut)
+def change_sender(entry: dict[str, Any], sender_id: int) -> Response:
+    """Change what a sender sends, and what a STOP to it leaves from then on"""
+    tenant = _fresh()
+    _must_be_there(tenant, sender_id)
+    stops = _stops(tenant, entry)
+
+    def act(connection: Connection) -> dict[str, Any]:
+        return _sender(tenant, directory.change_sender(connection, tenant, sender_id, **stops))
+
+    response = door.written(act)
     _fresh()
     return response
 
@@ -244,13 +278,12 @@ def add_sender(entry: dict[str, Any]) -> Response:
 @guarded("admin")
 @directory_api.response(204)
 def remove_sender(sender_id: int) -> Response:
-    """Take a sender away: what people answer it is refused from then on"""
+    """Take a sender away: it sends no more, and what people answer it is heard as ever"""
     tenant = _fresh()
 
     def act(connection: Connection) -> dict[str, Any]:
-        if not any(sender.id == sender_id for sender in tenant.senders):
-            raise Problem(404, "There is no such sender; GET /v1/senders lists those there are.")
-        directory.remove_sender(connection, tenant, sender_id)
+        _must_be_there(tenant, sender_id)
+        directory.remove_sender(connection, tenant, sender_id, door.now())
         return {}
 
     response = door.written(act, 204)
@@ -354,6 +387,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
         "name": tenant.name,
         "confirming_ends_complaint": tenant.confirming_ends_complaint,
         "language": tenant.language,
+        "words": dict(tenant.words),
     }
 
 
@@ -362,12 +396,11 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 @directory_api.arguments(schemas.TenantChange)
 @directory_api.response(200, schemas.TenantOut)
 def change_tenant(entry: dict[str, Any]) -> Response:
-    """Change the tenant's name, its language, or what a confirmed double opt-in may end"""
+    """Change the tenant's name, its language, its words, or what a confirmed opt-in may end"""
     tenant = _fresh()
 
     def act(connection: Connection) -> dict[str, Any]:
-        directory.change_tenant(connection, tenant, **entry)
-        return {**_tenant(tenant), **entry}
+        return _tenant(directory.change_tenant(connection, tenant, **entry))
 
     response = door.written(act)
     _fresh()

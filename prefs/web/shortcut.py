@@ -32,12 +32,13 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 LONGEST_BODY = 16_384
-FOR_SENDERS, FOR_PEOPLE = THREADS - 12, 8
+FOR_SENDERS, FOR_PEOPLE, FOR_TEXTS = 20, 8, THREADS - 32
 """How many requests of a worker may be at what can wait for a disk, a lock or a peer: senders'
-asking, and what people say. The threads beyond them are for transactional, which waits for nothing.
-"""
+asking, what people say, and what providers tell of texts, which is written many at a time. The
+threads beyond them are for transactional, which waits for nothing."""
 PEOPLES_PAGES = ("/u/", "/l/", "/p/", "/c/", "/s/", "/lost/", "/code")
-PEOPLES_DOORS = (*PEOPLES_PAGES, "/d/", "/webhooks/", "/v1/preferences", "/v1/devices")
+PEOPLES_DOORS = (*PEOPLES_PAGES, "/d/", "/v1/preferences", "/v1/devices")
+PROVIDERS_DOOR = "/webhooks/"
 PATIENCE = 0.05
 """Seconds without anybody getting up after which nobody waits for a seat any longer."""
 
@@ -75,7 +76,7 @@ class Seats:
 def before(flask: Application, opened: Installation) -> Application:
     """``flask``, and before it the shortcut."""
     headers = [("Content-Type", "application/json"), *headers_of_all(opened).items()]
-    for_senders, for_people = Seats(FOR_SENDERS), Seats(FOR_PEOPLE)
+    for_senders, for_people, for_texts = map(Seats, (FOR_SENDERS, FOR_PEOPLE, FOR_TEXTS))
 
     def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -84,6 +85,8 @@ def before(flask: Application, opened: Installation) -> Application:
             plain = _plain(opened, environ)
         at_once = path == "/healthz" or (plain is not None and plain.asked.address is None)
         seats = for_people if path.startswith(PEOPLES_DOORS) else for_senders
+        if path.startswith(PROVIDERS_DOOR):
+            seats = for_texts
         if not at_once and not seats.take():
             if plain is None or not plain.asked.always_passes:
                 return _full(environ, start_response, headers[1:])

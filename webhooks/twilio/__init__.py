@@ -1,6 +1,8 @@
 """Twilio, both directions."""
 
-from webhooks.twilio.receiving import DOOR, Heard, Yes, is_signed, reply, translate, verify
-from webhooks.twilio.sending import send
+from webhooks.twilio.receiving import is_signed, reply, translate, verify
+from webhooks.twilio.sending import send, times
 
-__all__ = ["DOOR", "Heard", "Yes", "is_signed", "reply", "send", "translate", "verify"]
+ANSWERS = True
+
+__all__ = ["ANSWERS", "is_signed", "reply", "send", "times", "translate", "verify"]

@@ -4,6 +4,8 @@ from marshmallow import Schema, fields
 
 from prefs.address import Channel
 from prefs.bursts import Became
+from prefs.directory import WORDS_SAY
+from prefs.keywords import Says
 from prefs.policy import REASONS, Block, Kind, Mode, Outcome, Purpose, Verdict, Voice
 from prefs.web.schemas.asked import BrandTexts, SenderIn, TopicTexts
 from prefs.web.schemas.kinds import instant, one_of
@@ -66,6 +68,8 @@ class WordOut(Out):
     block = one_of(Block)
     per_week = fields.Integer()
     door = fields.String()
+    to_transactional = fields.Boolean()
+    ours_alone = fields.Boolean()
 
 
 class StandingOut(Out):
@@ -75,6 +79,11 @@ class StandingOut(Out):
     snoozes = fields.List(fields.Nested(WordOut), required=True)
     blocks = fields.List(fields.Nested(WordOut), required=True)
     limits = fields.List(fields.Nested(WordOut), required=True)
+    reviews = fields.List(
+        fields.Nested(WordOut),
+        required=True,
+        metadata={"description": "Texts that may be a no and wait for somebody to decide."},
+    )
 
 
 class StandingAnswer(StandingOut):
@@ -112,6 +121,18 @@ class EventOut(Out):
     block = fields.String(allow_none=True)
     per_week = fields.Integer(allow_none=True)
     door = fields.String()
+    rule = fields.String(
+        metadata={"description": "Of a text: the rule that read it, and the rules' version."}
+    )
+    to_transactional = fields.Boolean(
+        metadata={"description": "Only where so: the STOP answered a transactional message."}
+    )
+    ours_alone = fields.Boolean(
+        metadata={
+            "description": "Only where so: neither provider nor carrier took it for a STOP, so "
+            "they block nothing."
+        }
+    )
     retracts = fields.List(fields.Integer())
     source = fields.String(allow_none=True)
     source_id = fields.String(allow_none=True)
@@ -215,6 +236,7 @@ class BrandsOut(Out):
 
 class SenderOut(SenderIn):
     id = fields.Integer(required=True)
+    topic = fields.String(required=True, allow_none=True)
 
 
 class SendersOut(Out):
@@ -241,6 +263,7 @@ class TenantOut(Out):
     name = fields.String(required=True)
     confirming_ends_complaint = fields.Boolean(required=True)
     language = fields.String(required=True)
+    words = fields.Dict(keys=fields.String(), values=one_of(WORDS_SAY), required=True)
 
 
 class FlaggedOut(Out):
@@ -307,6 +330,62 @@ class UndoneOut(Out):
         required=True, metadata={"description": "Still to be undone: send the request again."}
     )
     members = fields.List(fields.Nested(TouchedOut), required=True)
+
+
+class TextRead(Out):
+    says = one_of(Says, required=True)
+    rule = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null if no rule was met."}
+    )
+    language = fields.String(
+        required=True, allow_none=True, metadata={"description": "Of the rule."}
+    )
+    source = fields.String(
+        required=True, allow_none=True, metadata={"description": "What the rule rests on."}
+    )
+    version = fields.String(required=True, metadata={"description": "Of all the rules."})
+    everything = fields.Boolean(
+        required=True, metadata={"description": "Whether it names all programmes."}
+    )
+
+
+class ReviewOut(Out):
+    id = fields.String(required=True)
+    channel = one_of(Channel, required=True)
+    address = fields.String(
+        required=True, allow_none=True, metadata={"description": "Masked; null if erased."}
+    )
+    to = fields.String(
+        required=True, allow_none=True, metadata={"description": "The sender that was texted."}
+    )
+    text = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null if erased."}
+    )
+    rule = fields.String(required=True)
+    scope = fields.Nested(
+        ScopeOut, required=True, metadata={"description": "What is held, and what a no leaves."}
+    )
+    heard_at = instant(required=True)
+    due = fields.Date(
+        required=True, metadata={"description": "The last day in time: the tenth business day."}
+    )
+    days_left = fields.Integer(
+        required=True, metadata={"description": "Negative: it is overdue by so many."}
+    )
+
+
+class ReviewsOut(Out):
+    reviews = fields.List(fields.Nested(ReviewOut), required=True)
+    cursor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null: this was the last page."}
+    )
+
+
+class ReviewedOut(Out):
+    id = fields.String(required=True)
+    decision = one_of(("no", "not_a_no"), required=True)
+    outcome = one_of(Outcome, required=True)
+    seq = fields.Integer(required=True)
 
 
 class Problem(Out):

@@ -4,15 +4,19 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from prefs import languages, letters
+from prefs import keywords, languages, letters
 from prefs.address import Channel
 from prefs.directory import (
     KINDS,
+    LEAVES,
     MOST_CHOICES,
     MOST_LANGUAGES,
     MOST_PER_WEEK,
+    MOST_WORDS,
     PROVIDERS,
+    PURPOSES,
     SCOPES,
+    WORDS_SAY,
 )
 from prefs.policy import Mode, Purpose
 from prefs.web.schemas.kinds import Text, YesNo, doored, instant, one_of, slugged, spoken
@@ -251,7 +255,7 @@ class SuppressionsAsk(Page):
     )
 
 
-class ByLanguage(fields.Dict):
+class Named(fields.Dict):
     """What is wrong is named as it was sent: ``texts.de.name``, not ``texts.de.value.name``."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
@@ -264,8 +268,8 @@ class ByLanguage(fields.Dict):
             raise ValidationError(wrong) from None
 
 
-def texts(schema: type[Schema]) -> ByLanguage:
-    return ByLanguage(
+def texts(schema: type[Schema]) -> Named:
+    return Named(
         keys=fields.String(),
         values=fields.Nested(schema),
         validate=validate.Length(max=MOST_LANGUAGES),
@@ -349,9 +353,24 @@ class LookIn(Schema):
     )
 
 
+def reply() -> Text:
+    return Text(
+        320,
+        least=0,
+        metadata={
+            "description": "The brand's own answer to a text. {brand}, {contact} and {topics} are "
+            "put in; it has to fit into one text.",
+            "examples": ["{brand}: no more texts. START undoes this."],
+        },
+    )
+
+
 class BrandTexts(Schema):
     name = Text(120, least=0)
     about = Text(1000, least=0)
+    stop_reply = reply()
+    start_reply = reply()
+    help_reply = reply()
 
 
 class BrandChange(Schema):
@@ -380,7 +399,24 @@ class BrandIn(BrandChange):
     )
 
 
-class SenderIn(Schema):
+class SenderChange(Schema):
+    """What is left out stays as it is."""
+
+    purpose = one_of(PURPOSES, metadata={"description": "What it sends; none: both."})
+    leaves = one_of(
+        LEAVES,
+        metadata={
+            "description": "What a STOP to it leaves; none: all marketing. To a transactional "
+            "sender it is always all."
+        },
+    )
+    topic = slugged(metadata={"description": "Which one, where a STOP leaves a topic."})
+    clarifies = YesNo(
+        metadata={"description": "Whether the answer to a STOP offers to keep some topics."}
+    )
+
+
+class SenderIn(SenderChange):
     brand = slugged(required=True)
     provider = one_of(PROVIDERS, required=True)
     account = Text(64, required=True)
@@ -412,6 +448,16 @@ class TenantChange(Schema):
     language = one_of(
         languages.ALL, metadata={"description": "Of its pages, for whoever has shown no other."}
     )
+    words = Named(
+        keys=Text(120),
+        values=one_of(WORDS_SAY, allow_none=True),
+        validate=validate.Length(max=MOST_WORDS),
+        metadata={
+            "description": "Words of its own in a text, as the whole message, and what each says. "
+            "Those named are set; null takes one away.",
+            "examples": [{"parar ya": "out"}],
+        },
+    )
 
 
 class BurstsAsk(Schema):
@@ -428,3 +474,31 @@ class BurstUndo(Schema):
     reason = Text(
         500, required=True, metadata={"description": "Why this was a machine; kept as evidence."}
     )
+
+
+class TextTry(Schema):
+    text = Text(
+        keywords.LONGEST,
+        required=True,
+        metadata={"description": "As somebody would text it.", "examples": ["please stop it"]},
+    )
+
+
+class ReviewsAsk(Schema):
+    limit = fields.Integer(
+        load_default=100,
+        validate=validate.Range(1, 1000),
+        metadata={"description": "How many addresses' texts are in a page."},
+    )
+    cursor = fields.String(
+        validate=validate.Regexp(r"^[0-9a-f]{32}\Z", error="This is no cursor of ours.")
+    )
+
+
+class ReviewDecision(Schema):
+    decision = one_of(
+        ("no", "not_a_no"),
+        required=True,
+        metadata={"description": "Whether the text means that its author wants no more."},
+    )
+    reason = Text(500, metadata={"description": "Why; kept as evidence."})
