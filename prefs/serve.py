@@ -32,7 +32,7 @@ FIRST_ANSWER_WITHIN = 30
 PAUSES = (0.1, 1.0)
 """Seconds between the end of a server and the next: at first, and at most."""
 
-THREADS = 56
+THREADS = 96
 """How many requests one worker is at together; ``web/shortcut`` keeps some of them free."""
 
 TICK = 0.05
