@@ -229,3 +229,19 @@ def test_the_command_says_what_is_missing(
     assert advice.lower() in said.lower()
     assert len(said.splitlines()) == 1
     assert "no such sender" in prefs("sender", "change", "99", "--purpose", "both", code=1)
+
+
+def test_nobodys_admin_names_an_account_by_which_another_tenant_sends(
+    opened: Installation, cast: Cast
+) -> None:
+    """Tokens are the installation's: it would send with theirs, and read what they are told."""
+    with opened.database.writing() as connection:
+        globex = directory.add_tenant(connection, "globex", "Globex", NOON)
+        brand = directory.add_brand(connection, globex, "globex", "Globex", "x", NOON)
+        made = (globex, brand, "twilio", ACCOUNT, "+14155550177", "long_code", NOON)
+        with pytest.raises(BadEntry) as refused_:
+            directory.add_sender(connection, *made)
+        assert refused_.value.field == "account"
+        assert "acme" not in str(refused_.value)
+        # Whoever runs the installation may have tenants share one.
+        directory.add_sender(connection, *made, by_operator=True)

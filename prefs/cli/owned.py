@@ -137,6 +137,7 @@ def add_sender(
                 identity,
                 kind,
                 opened.clock(),
+                by_operator=True,
                 **_stops(found, topic, purpose=purpose, leaves=leaves, clarifies=clarifies),
             )
     click.echo(f"Made the sender {identity}. Now its token: {token_command(provider, account)}")

@@ -425,12 +425,16 @@ def add_sender(
     leaves: str = "all",
     topic: Topic | None = None,
     clarifies: bool = False,
+    by_operator: bool = False,
 ) -> int:
     """Makes a sender: a number, short code or service. Raises ``BadEntry``, ``Taken``.
 
     One that was removed begins anew, under its old number. ``topic`` is what a STOP leaves, if
-    ``leaves`` is so.
+    ``leaves`` is so. Tokens are the installation's: an account by which another tenant sends is
+    shared by whoever runs it (``by_operator``), and by no tenant's own admin.
     """
+    if not by_operator:
+        _must_be_nobody_elses(connection, tenant_id, provider, account)
     if provider not in PROVIDERS:
         raise BadEntry("provider", f"the provider is one of: {', '.join(PROVIDERS)}")
     if kind not in KINDS:
@@ -466,6 +470,23 @@ def add_sender(
         changed(connection)
         return int(again)
     return _add(connection, table, "identity", **own, **values)
+
+
+def _must_be_nobody_elses(
+    connection: Connection, tenant_id: int, provider: str, account: str
+) -> None:
+    """Raises ``BadEntry`` where another tenant sends by the account: by naming it, a tenant would
+    send with its token, and read what people text to it."""
+    table = tables.sender
+    others = select(table.c.id).where(
+        table.c.provider == provider, table.c.account == account, table.c.tenant_id != tenant_id
+    )
+    if connection.execute(others.limit(1)).first() is not None:
+        raise BadEntry(
+            "account",
+            "this account cannot be added here; whoever runs the installation adds it, with "
+            "`prefs sender add`",
+        )
 
 
 def _stops(brand_id: int, purpose: str, leaves: str, topic: Topic | None) -> dict[str, Any]:

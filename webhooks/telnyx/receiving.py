@@ -22,9 +22,9 @@ SIGNATURE_HEADER = "telnyx-signature-ed25519"
 TIMESTAMP_HEADER = "telnyx-timestamp"
 
 TOLERANCE: Millis = 24 * 3_600_000
-"""Telnyx's own clients refuse a timestamp five minutes away, against replays. Here a message is heard
-once, ever, by its id, and a START counts from when it was sent, so a replay does nothing; and a
-clock that is wrong by minutes must not lose a STOP, which Telnyx brings no fourth time."""
+"""Telnyx's own clients refuse a timestamp five minutes away, against replays. Here a message is
+heard once, ever, by its id, and a START counts from when it was sent, so a replay does nothing; and
+a clock that is wrong by minutes must not lose a STOP, which Telnyx brings no fourth time."""
 
 
 def verify(call: Call, tenant: Tenant, settings: Settings) -> Sender:
