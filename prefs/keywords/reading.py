@@ -73,6 +73,7 @@ class _Language:
     spaced: bool
     rules: tuple[_Rule, ...]
     talk: re.Pattern[str] | None
+    chat: re.Pattern[str] | None
     fillers: frozenset[str]
     longest_filler: int
     long_words: tuple[str, ...]
@@ -186,6 +187,9 @@ class _Heard(NamedTuple):
     @classmethod
     def by(cls, language: _Language, forms: _Forms) -> "_Heard":
         whole = set(map(language.written, forms.whole))
+        if language.chat and any(map(language.chat.search, whole)):
+            # "Don't call, write": its first sentence alone would be a no.
+            return cls(set(), set(), [])
         parts = [language.without_talk(language.written(words)) for words in forms.parts]
         return cls(
             whole.union(map(language.core, whole)), {*parts, *map(language.core, parts)}, parts
@@ -255,12 +259,15 @@ def _language(path: Path) -> _Language:
             fillers = [words.replace(" ", "") for words in fillers]
     except (KeyError, ValueError, re.error) as error:
         raise BadRules(f"{path.name}: {error}") from error
-    talk = [rule.pattern.pattern for rule in rules if rule.says is Says.NOTHING]
+    masks = [rule for rule in rules if rule.says is Says.NOTHING]
+    talk = [rule.pattern.pattern for rule in masks if rule.where != "message"]
+    chat = [rule.pattern.pattern for rule in masks if rule.where == "message"]
     return _Language(
         path.stem,
         spaced,
         tuple(rule for rule in rules if rule.says is not Says.NOTHING),
         re.compile("|".join(talk)) if talk else None,
+        re.compile("|".join(chat)) if chat else None,
         frozenset(fillers),
         max((len(words.split() if spaced else words) for words in fillers), default=0),
         tuple(
