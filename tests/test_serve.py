@@ -36,7 +36,7 @@ from prefs import serve
 from prefs.settings import BadSetting, Settings
 
 app, host, port = sys.argv[1:]
-serve.FIRST_ANSWER_WITHIN = 5
+serve.FIRST_ANSWER_WITHIN = float(os.environ.get("FIRST_ANSWER_WITHIN", "120"))
 try:
     code = serve.serve(
         Settings.load(os.environ),
@@ -161,7 +161,7 @@ def test_a_killed_worker_is_replaced_while_the_other_answers(
     server = start().wait_until_ready()
     killed, other = server.workers()
     os.kill(killed, signal.SIGKILL)
-    within(1, lambda: server.ask())
+    within(30, lambda: server.ask())
     replaced = server.workers()
     assert other in replaced
     assert killed not in replaced
@@ -182,7 +182,7 @@ def test_a_crash_loop_ends_granian_and_the_server_comes_back_each_time(
             return not alive(granian)
 
         within(10, ended)
-        within(5, lambda: server.ask())
+        within(30, lambda: server.ask())
         assert (server.ask() or (granian, worker))[0] != granian
     assert len(server.workers()) == 2
 
@@ -194,8 +194,8 @@ def test_granian_killed_leaves_no_worker_behind_and_comes_back(
     before = server.workers()
     granian, _ = server.ask() or (0, 0)
     os.kill(granian, signal.SIGKILL)
-    within(2, lambda: not any(map(alive, before)))
-    within(5, lambda: server.ask())
+    within(30, lambda: not any(map(alive, before)))
+    within(30, lambda: server.ask())
     assert not before & server.workers()
 
 
@@ -210,7 +210,7 @@ def test_a_stop_lets_requests_finish_leaves_no_process_and_is_no_failure(
     time.sleep(0.2)
     server.process.send_signal(number)
     assert asked.getresponse().status == 200
-    assert server.process.wait(5) == 0
+    assert server.process.wait(30) == 0
     assert server.left() == set()
 
 
@@ -219,10 +219,10 @@ def test_a_stop_before_the_server_answers_leaves_no_process(
 ) -> None:
     server = start()
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    within(5, lambda: children.read_text())
+    within(30, lambda: children.read_text())
     server.seen |= {int(pid) for pid in children.read_text().split()}
     server.process.terminate()
-    assert server.process.wait(5) == 0
+    assert server.process.wait(30) == 0
     assert server.left() == set()
 
 
@@ -233,15 +233,15 @@ def test_a_killed_supervisor_leaves_no_process(start: Callable[..., Running]) ->
     server.ask()
     server.process.kill()
     server.process.wait()
-    within(5, lambda: not server.left())
+    within(30, lambda: not server.left())
 
 
 def test_an_application_that_cannot_start_is_a_failure_and_no_endless_loop(
     start: Callable[..., Running], tmp_path: Path
 ) -> None:
     (tmp_path / "stub.py").write_text("raise RuntimeError('a mistake in the code')")
-    server = start()
-    _, stderr = server.process.communicate(timeout=15)
+    server = start(FIRST_ANSWER_WITHIN="5")
+    _, stderr = server.process.communicate(timeout=60)
     assert server.process.returncode == 1
     assert "a mistake in the code" in stderr
     assert "did not answer within" in stderr.splitlines()[-1]
@@ -260,7 +260,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error_that_says_so(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        stdout, stderr = start(port=str(port)).process.communicate(timeout=5)
+        stdout, stderr = start(port=str(port)).process.communicate(timeout=30)
     assert stdout == ""
     assert f"port {port} of 127.0.0.1" in stderr
     assert "--port" in stderr
