@@ -5,9 +5,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from time import sleep
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 
 from prefs import directory, ledger, rights, tables
 from prefs.address import Address, Channel
@@ -253,3 +254,28 @@ def test_what_an_erased_person_said_is_told_without_their_address(
         rights.erase(connection, acme.id, grace, clock())
     told = reader.poll()
     assert [(c.digest, c.value) for c in told] == [(grace.digest, None)] * 2
+
+
+def test_on_sqlite_a_place_is_walked_to_and_not_searched_for(
+    database: Database, acme: Tenant
+) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL compares rows by its index")
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def hear(*heard: Any) -> None:
+        if "FROM event" in heard[2]:
+            asked.append((heard[2], heard[3]))
+
+    with database.reading() as connection:
+        ledger.changes(connection, acme.id, ledger.here(connection, acme.id))
+        plans = [
+            [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", values)]
+            for said, values in asked[:2]
+        ]
+    _, changes = plans
+    for plan in plans:
+        assert "event_changes (tenant_id=? AND xact=?" in plan[0]
+        assert not any("TEMP B-TREE" in line for line in plan)
+    assert "position>?" in changes[0]

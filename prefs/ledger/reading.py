@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
+    and_,
     exists,
     null,
     select,
@@ -238,8 +240,18 @@ def here(connection: Connection, tenant: int) -> Cursor:
     if horizon is not None:
         return Cursor(horizon, 0)
     table = tables.event
-    newest = select(table.c.position).where(table.c.tenant_id == tenant)
+    # With its xact, which is 0 on SQLite: else all of the tenant's events are read and sorted.
+    newest = select(table.c.position).where(table.c.tenant_id == tenant, table.c.xact == 0)
     return Cursor(0, connection.scalar(newest.order_by(table.c.position.desc()).limit(1)) or 0)
+
+
+def _after(connection: Connection, since: Cursor) -> ColumnElement[bool]:
+    """The events behind a place in the order of commit."""
+    table = tables.event
+    if database.committed_before_all_running(connection) is None:
+        # SQLite walks an index to a place only if it is told by plain columns.
+        return and_(table.c.xact == since.xact, table.c.position > since.position)
+    return tuple_(table.c.xact, table.c.position) > tuple_(*since)
 
 
 def changes(connection: Connection, tenant: int, since: Cursor, limit: int = 1000) -> list[Change]:
@@ -249,7 +261,7 @@ def changes(connection: Connection, tenant: int, since: Cursor, limit: int = 100
     query = (
         select(table, address.c.value)
         .join(address, address.c.digest == table.c.digest)
-        .where(table.c.tenant_id == tenant, tuple_(*order) > tuple_(*since))
+        .where(table.c.tenant_id == tenant, _after(connection, since))
         .order_by(*order)
         .limit(limit)
     )
