@@ -296,6 +296,8 @@ def _any_number_key(channel: Channel, text: str, region: str | None) -> str:
         region = None
     elif region is None:
         raise BadAddress("write the number with + and its country code, or name its region")
+    elif _has_country_code(number, region):
+        text, region = f"+{number}", None
     try:
         dialled = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -306,6 +308,23 @@ def _any_number_key(channel: Channel, text: str, region: str | None) -> str:
     if len(number) < 7 and not phonenumbers.is_valid_number(dialled):
         raise BadAddress("a short code sends messages and receives none; give a phone number")
     return key
+
+
+def _has_country_code(number: str, region: str) -> bool:
+    """Whether it is an international number whose + was left out, as many tools write them.
+
+    What is dialled within a country that has a trunk prefix (Germany's 0) begins with that. Without
+    it ``4915112345678`` can be read in two ways, and only one is how people write numbers.
+    """
+    code = str(phonenumbers.country_code_for_region(region))
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    trunk = metadata.national_prefix if metadata else None
+    if not trunk or number.startswith(trunk) or not number.startswith(code):
+        return False
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(f"+{number}"))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def _is_possible(number: phonenumbers.PhoneNumber) -> bool:
